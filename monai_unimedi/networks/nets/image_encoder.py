@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The image tower as it is shipped: UnifiedViT, slice selection and projection in one scriptable network.
+
+Its state is ``models/model.pt``; at inference it selects its own slices (method, sections 3 and 8).
+"""
+
+from typing import Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from monai_unimedi.networks.blocks.slice_selection import SliceSelector
+from monai_unimedi.networks.nets.unified_vit import UnifiedViT
+
+__all__ = ["UniMediImageEncoder"]
+
+
+class UniMediImageEncoder(nn.Module):
+    """X-ray or CT volume to one L2-normalised embedding in the space of the reports.
+
+    Args:
+        in_channels, patch_size, patch_depth, grid_size, num_depths, hidden_size, mlp_dim, num_layers, num_heads,
+            qkv_bias, norm_eps, qk_gain: as in :class:`UnifiedViT`.
+        embed_dim: size E of the joint space.
+        num_selected_slices: k slices fed beside a volume. Open in the paper.
+        slice_rule: ``attention`` (the paper's), ``uniform``, ``random`` or ``none``.
+        score_reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
+        score_last_layer: attention of the last layer alone instead of the mean over all layers.
+        joint_softmax: softmax over the patches of all slices together; per slice the scores say nothing.
+        debiased: divide scores by their running mean at the same height.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        patch_size: Tuple[int, int] = (16, 16),
+        patch_depth: int = 4,
+        grid_size: Tuple[int, int] = (14, 14),
+        num_depths: int = 32,
+        hidden_size: int = 768,
+        mlp_dim: int = 3072,
+        num_layers: int = 12,
+        num_heads: int = 12,
+        qkv_bias: bool = True,
+        norm_eps: float = 1e-6,
+        qk_gain: float = 1.0,
+        embed_dim: int = 512,
+        num_selected_slices: int = 4,
+        slice_rule: str = "attention",
+        score_reduction: str = "mean",
+        score_last_layer: bool = False,
+        joint_softmax: bool = True,
+        debiased: bool = False,
+    ) -> None:
+        super().__init__()
+        self.vit = UnifiedViT(
+            in_channels,
+            patch_size,
+            patch_depth,
+            grid_size,
+            num_depths,
+            hidden_size,
+            mlp_dim,
+            num_layers,
+            num_heads,
+            qkv_bias,
+            norm_eps,
+            qk_gain,
+        )
+        self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased)
+        self.projection = nn.Linear(hidden_size, embed_dim, bias=False)
+        self.score_last_layer = score_last_layer
+        self.joint_softmax = joint_softmax
+
+    @torch.jit.export
+    def attention_map(self, image: torch.Tensor) -> torch.Tensor:
+        """[CLS] attention per patch: (B, gx, gy) for X-rays, (B, gx, gy, S) for all S slices of volumes.
+
+        image: (B, C, X, Y) or (B, C, X, Y, Z), float, intensity in [0, 1]. Each sample sums to 1.
+        """
+        gx, gy = image.shape[2] // self.vit.tokenizer.patch_x, image.shape[3] // self.vit.tokenizer.patch_y
+        if image.dim() == 4:
+            content, position = self.vit.tokenizer.images(image)
+            return self.vit.class_attention(content + position, 1, self.score_last_layer).reshape(-1, gx, gy)
+        num_slices = image.shape[4]
+        every = torch.arange(num_slices, device=image.device)[None].expand(image.shape[0], -1)
+        content, position = self.vit.tokenizer.slices(image, every)
+        groups = 1 if self.joint_softmax else num_slices
+        attention = self.vit.class_attention(content + position, groups, self.score_last_layer) / groups
+        return attention.reshape(-1, num_slices, gx, gy).permute(0, 2, 3, 1)
+
+    @torch.jit.export
+    def slice_scores(self, image: torch.Tensor) -> torch.Tensor:
+        """``slice_scores`` (B, S) of volumes (B, C, X, Y, Z): how much [CLS] attends to each axial slice."""
+        attention = self.attention_map(image)
+        return self.selector.scores(attention.flatten(1, 2).transpose(1, 2))
+
+    @torch.jit.export
+    def select_slices(
+        self, image: torch.Tensor, slice_scores: Optional[torch.Tensor], sample_seed: Optional[torch.Tensor]
+    ) -> Optional[torch.Tensor]:
+        """``slice_indices`` (B, k) of volumes; None for X-rays and where no slices are used.
+
+        Args:
+            image: (B, C, X, Y) or (B, C, X, Y, Z).
+            slice_scores: (B, S) scores to use instead of this network's own.
+            sample_seed: (B,), int64, for the rule ``random``; zeros when absent.
+        """
+        if image.dim() == 4 or self.selector.num_selected_slices == 0:
+            return None
+        if slice_scores is None:
+            if self.selector.rule == "attention":
+                slice_scores = self.slice_scores(image)
+            else:
+                slice_scores = torch.zeros(image.shape[0], image.shape[4], device=image.device)
+        if sample_seed is None:
+            sample_seed = torch.zeros(image.shape[0], dtype=torch.int64, device=image.device)
+        return self.selector.select(slice_scores, sample_seed)
+
+    @torch.jit.export
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """Final-norm [CLS] (B, C) of an image, with the slices that this network selects."""
+        return self.vit(image, self.select_slices(image, None, None))[:, 0]
+
+    @torch.jit.export
+    def project(self, class_token: torch.Tensor) -> torch.Tensor:
+        """Final-norm [CLS] (B, C) to the L2-normalised embedding (B, E)."""
+        return F.normalize(self.projection(class_token).float(), dim=-1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """image: (B, C, X, Y) or (B, C, X, Y, Z), float, [0, 1]. Returns ``image_embedding`` (B, E), L2-normalised."""
+        return self.project(self.features(image))
