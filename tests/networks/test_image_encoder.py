@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""UnifiedViT, its tokenizer, the [CLS] row and the shipped image tower."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_unimedi.networks.blocks.encoder_block import EncoderBlock
+from monai_unimedi.networks.blocks.image_tokenizer import depth_at, resample_position
+from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
+
+SMALL = {
+    "patch_size": (12, 12),
+    "patch_depth": 4,
+    "grid_size": (4, 4),
+    "num_depths": 8,
+    "hidden_size": 24,
+    "mlp_dim": 48,
+    "num_layers": 3,
+    "num_heads": 2,
+    "embed_dim": 16,
+    "num_selected_slices": 2,
+}
+
+
+@pytest.fixture
+def encoder() -> UniMediImageEncoder:
+    torch.manual_seed(0)
+    return UniMediImageEncoder(**SMALL).eval()
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 48, 48), (3, 1, 72, 36), (3, 1, 48, 48, 16), (2, 1, 36, 48, 8)])
+def test_batch_equals_each_sample_alone(encoder: UniMediImageEncoder, shape: tuple[int, ...]) -> None:
+    image = torch.rand(shape)
+    alone = torch.cat([encoder(image[i : i + 1]) for i in range(len(image))])
+    torch.testing.assert_close(encoder(image), alone, atol=1e-6, rtol=0)
+    torch.testing.assert_close(encoder(image).norm(dim=1), torch.ones(len(image)))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 48, 60), (2, 1, 48, 48, 16)])
+def test_scripted_tower_equals_eager(encoder: UniMediImageEncoder, shape: tuple[int, ...]) -> None:
+    scripted, image = torch.jit.script(encoder), torch.rand(shape)
+    torch.testing.assert_close(scripted(image), encoder(image))
+    torch.testing.assert_close(scripted.attention_map(image), encoder.attention_map(image))
+    torch.testing.assert_close(scripted.features(image), encoder.features(image))
+
+
+def test_blocks_and_in_plane_positions_are_shared_by_both_dimensions(encoder: UniMediImageEncoder) -> None:
+    for image in (torch.rand(2, 1, 48, 48), torch.rand(2, 1, 48, 48, 16)):
+        encoder.zero_grad()
+        encoder(image).sum().backward()
+        assert encoder.vit.blocks[0].attention.qkv.weight.grad.abs().sum() > 0
+        assert encoder.vit.tokenizer.position.grad.abs().sum() > 0
+
+
+def test_position_on_the_same_grid_is_the_identity_and_other_grids_keep_constants() -> None:
+    table = torch.rand(1, 5, 4, 4)
+    assert resample_position(table, [4, 4]) is table
+    constant = torch.full((1, 5, 4, 4), 0.7)
+    torch.testing.assert_close(resample_position(constant, [7, 3]), torch.full((1, 5, 7, 3), 0.7))
+
+
+def test_depth_embedding_is_linear_between_rows_and_constant_beyond() -> None:
+    table = torch.arange(4.0)[:, None]
+    height = torch.tensor([0.125, 0.25, 0.375, 0.0, 1.0])
+    torch.testing.assert_close(depth_at(table, height)[:, 0], torch.tensor([0.0, 0.5, 1.0, 0.0, 3.0]))
+
+
+def test_slice_tokens_equal_x_ray_tokens_of_the_same_pixels(encoder: UniMediImageEncoder) -> None:
+    volume = torch.rand(1, 1, 48, 48, 16)
+    content, _ = encoder.vit.tokenizer.slices(volume, torch.tensor([[5]]))
+    expected, _ = encoder.vit.tokenizer.images(volume[..., 5])
+    torch.testing.assert_close(content, expected)
+
+
+def test_volume_tokens_are_three_dimensional(encoder: UniMediImageEncoder) -> None:
+    volume = torch.rand(1, 1, 48, 48, 16)
+    before, _ = encoder.vit.tokenizer.volumes(volume)
+    volume[0, 0, :12, :12, 4:8] += 1
+    changed = (encoder.vit.tokenizer.volumes(volume)[0] - before).abs().sum(-1)[0] > 1e-6
+    assert changed.nonzero().flatten().tolist() == [1]  # x = 0, y = 0, z = 1
+
+
+@pytest.mark.parametrize("num_groups", [1, 4])
+def test_class_row_equals_the_row_of_the_full_matrix(num_groups: int) -> None:
+    torch.manual_seed(1)
+    block, x = EncoderBlock(24, 48, 2).eval(), torch.randn(2, 17, 24)
+    q, k, _ = block.attention.heads(block.norm1(x))
+    rows = []
+    for b in range(2):
+        for h in range(2):
+            logits = q[b, h] @ k[b, h].T / 12**0.5
+            rows.append(torch.cat([part.softmax(0) for part in logits[0, 1:].chunk(num_groups)]))
+    expected = torch.stack(rows).reshape(2, 2, 16).mean(1)
+    out, row = block.forward_with_class_row(x, num_groups)
+    torch.testing.assert_close(row, expected)
+    torch.testing.assert_close(out, block(x))
+    torch.testing.assert_close(block.class_row(x, num_groups), expected)
+
+
+def test_attention_map_is_the_mean_over_layers_of_the_joint_softmax(encoder: UniMediImageEncoder) -> None:
+    volume = torch.rand(2, 1, 48, 48, 8)
+    every = torch.arange(8)[None].expand(2, -1)
+    content, position = encoder.vit.tokenizer.slices(volume, every)
+    x, rows = encoder.vit.with_class(content + position), []
+    for block in encoder.vit.blocks:
+        x, row = block.forward_with_class_row(x)
+        rows.append(row)
+    expected = torch.stack(rows).mean(0).reshape(2, 8, 4, 4).permute(0, 2, 3, 1)
+    attention = encoder.attention_map(volume)
+    torch.testing.assert_close(attention, expected)
+    torch.testing.assert_close(attention.sum((1, 2, 3)), torch.ones(2))
+    torch.testing.assert_close(encoder.slice_scores(volume), expected.mean((1, 2)))
+
+
+def test_patch_that_does_not_divide_the_image_is_an_error(encoder: UniMediImageEncoder) -> None:
+    with pytest.raises(ValueError, match="multiple of the patch 12x12, got 50x48"):
+        encoder(torch.rand(1, 1, 50, 48))
+    with pytest.raises(ValueError, match="multiple of patch_depth 4, got 6 slices"):
+        encoder(torch.rand(1, 1, 48, 48, 6))
+
+
+def test_more_slices_than_the_volume_has_is_an_error() -> None:
+    encoder = UniMediImageEncoder(**(SMALL | {"num_selected_slices": 9}))
+    with pytest.raises(ValueError, match="k = 9 and 8 slices"):
+        encoder(torch.rand(1, 1, 48, 48, 8))

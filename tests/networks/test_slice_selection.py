@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores and selection of slices, and the hashed masks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_unimedi.networks.blocks.slice_selection import SliceSelector
+from monai_unimedi.networks.blocks.token_masking import hashed_uniform, random_token_mask
+
+SEEDS = torch.tensor([3, 2**62 + 5, 3])
+
+
+def test_the_k_largest_scores_come_in_anatomical_order() -> None:
+    scores = torch.tensor([[0.1, 0.9, 0.3, 0.8], [0.5, 0.1, 0.7, 0.2]])
+    assert SliceSelector(2).select(scores, SEEDS[:2]).tolist() == [[1, 3], [0, 2]]
+
+
+def test_scores_are_the_mean_or_maximum_over_a_slices_patches() -> None:
+    attention = torch.rand(2, 5, 9)
+    torch.testing.assert_close(SliceSelector(1).scores(attention), attention.mean(2))
+    torch.testing.assert_close(SliceSelector(1, reduction="max").scores(attention), attention.max(2).values)
+
+
+def test_uniform_slices_are_evenly_spaced_and_random_ones_follow_the_seed() -> None:
+    scores = torch.zeros(3, 16)
+    assert SliceSelector(4, "uniform").select(scores, SEEDS).tolist() == [[2, 6, 10, 14]] * 3
+    chosen = SliceSelector(4, "random").select(scores, SEEDS)
+    assert chosen[0].tolist() == chosen[2].tolist() != chosen[1].tolist()
+
+
+def test_debiased_scores_cancel_a_prior_of_the_height() -> None:
+    selector = SliceSelector(1, debiased=True, num_heights=4, momentum=0.0)
+    prior = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
+    selector.update_heights(prior)
+    torch.testing.assert_close(selector.at_heights(4), torch.tensor([0.4, 0.8, 1.2, 1.6]))
+    scores = selector.scores((prior * torch.tensor([[1.0, 2.0, 1.0, 1.0]]))[..., None])
+    assert scores.argmax().item() == 1
+    torch.testing.assert_close(selector.scores(prior[..., None]), torch.full((1, 4), 0.25))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"rule": "best"}, "slice_rule"), ({"reduction": "sum"}, "score_reduction"), ({"num_selected_slices": -1}, "0 or")],
+)
+def test_unknown_settings_are_errors(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SliceSelector(**({"num_selected_slices": 1} | arguments))
+
+
+def test_every_sample_hides_the_same_number_of_tokens_by_its_seed_alone() -> None:
+    mask = random_token_mask(SEEDS, 40, 0.5)
+    assert mask.dtype == torch.bool and mask.sum(1).tolist() == [20, 20, 20]
+    assert torch.equal(mask[0], mask[2]) and not torch.equal(mask[0], mask[1])
+    assert torch.equal(random_token_mask(SEEDS[1:2], 40, 0.5)[0], mask[1])
+
+
+def test_hashed_numbers_are_uniform_and_uncorrelated() -> None:
+    numbers = hashed_uniform(torch.arange(2000), 30)
+    assert 0 <= numbers.min() and numbers.max() < 1
+    assert abs(numbers.mean().item() - 0.5) < 0.01 and abs(numbers.std().item() - 12**-0.5) < 0.01
+    off_diagonal = torch.corrcoef(numbers.T) - torch.eye(30)
+    assert off_diagonal.abs().max() < 0.1
+    assert abs(torch.corrcoef(torch.stack([numbers[:, 0], hashed_uniform(torch.arange(2000), 30, 1)[:, 0]]))[0, 1]) < 0.1
