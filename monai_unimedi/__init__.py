@@ -34,6 +34,6 @@ def require(version: str) -> None:
 def _as_numbers(version: str) -> tuple[int, int, int]:
     parts = version.split(".") if isinstance(version, str) else []
     if not 1 <= len(parts) <= 3 or not all(part.isdecimal() for part in parts):
-        raise ValueError(f"version must be one to three numbers joined by dots, such as '0.1.0', got {version!r}")
+        raise ValueError(f"version must be one to three numbers with dots, such as '0.1.0', got {version!r}")
     major, minor, patch = ([int(part) for part in parts] + [0, 0])[:3]
     return major, minor, patch
