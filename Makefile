@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# Each target makes its own environment on first use; none has to be activated.
+#   make demo [SEED=n]   make test   make acceptance [ONLY=name]   make lint   make peers
+
+PYTHON ?= python3
+VENV ?= .venv
+PEERS_VENV ?= .venv-peers
+WORKERS ?= 2
+SEED ?= 0
+ONLY ?=
+
+DEMO := output/demo$(if $(filter-out 0,$(SEED)),-$(SEED))
+DEMO_OPTIONS = --seed $(SEED) --output_dir $(DEMO) --model_dir $(DEMO)/models --phantom_dir output/phantom
+BUNDLE = $(VENV)/bin/python -m monai.bundle run --config_file bundles/pretrain/configs
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+STAMP = .installed
+
+.PHONY: install demo test acceptance lint peers
+
+install: $(VENV)/$(STAMP)
+
+demo: install
+	$(BUNDLE)/train.json $(DEMO_OPTIONS)
+	$(BUNDLE)/evaluate.json $(DEMO_OPTIONS)
+
+test: install
+	$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile tests
+
+acceptance: install
+	$(VENV)/bin/python tests/acceptance/run_all.py $(ONLY)
+
+lint: install
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m mypy
+
+# The peers need torchvision, which does not import beside a CPU build of torch: the registry's torch it is.
+peers: $(PEERS_VENV)/$(STAMP)
+	$(PEERS_VENV)/bin/python benchmarks/make_golden.py --check
+
+$(VENV)/$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(call new_environment,$(VENV))
+	$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[test]"
+	@rm -rf monai_unimedi.egg-info build && touch $@
+
+$(PEERS_VENV)/$(STAMP): setup.cfg pyproject.toml
+	$(call new_environment,$(PEERS_VENV))
+	$(PEERS_VENV)/bin/python $(PIP_INSTALL) "torch!=2.13.0+cpu" -e ".[test,peers]"
+	@rm -rf monai_unimedi.egg-info build && touch $@
+
+define new_environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "python must be 3.10 or newer, $(PYTHON) is not: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1) || \
+	  { echo "$(PYTHON) cannot make environments: install its venv module (on Debian: python3-venv)"; exit 1; }
+endef
