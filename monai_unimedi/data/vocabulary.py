@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A WordPiece vocabulary learnt from reports, saved as a Hugging Face tokenizer folder.
 
-Used where no pre-trained text encoder is wanted: `ReportEncoder` from scratch reads its `vocab_size` and tokenizer
-from the folder written here. The same reports, in the same order, give the same folder on every machine.
+Used where no pre-trained text encoder is wanted: `ReportEncoder` from scratch takes its tokenizer from the
+folder written here. The same reports, in the same order, give the same folder on every machine.
 """
 
 from __future__ import annotations
@@ -34,14 +34,18 @@ _PREFIX = "##"
 
 
 def train_wordpiece(
-    reports: Iterable[str], output_dir: str | Path, vocab_size: int = 4096, max_tokens: int = 256, min_frequency: int = 2
+    reports: Iterable[str],
+    output_dir: str | Path,
+    vocab_size: int = 4096,
+    max_tokens: int = 256,
+    min_frequency: int = 2,
 ) -> Path:
     """Learns a lower-case WordPiece vocabulary and writes it as a tokenizer folder.
 
     Args:
         reports: the texts of the training split, each a non-empty string.
-        output_dir: folder to create; `AutoTokenizer.from_pretrained` reads it. Written under another name first,
-            so that a half-written folder never has this name.
+        output_dir: folder to create; `AutoTokenizer.from_pretrained` reads it. It is written under another
+            name first, so that a half-written folder never has this name.
         vocab_size: upper limit of the number of tokens, special tokens and single characters included.
         max_tokens: longest sequence that the text encoder will take, [CLS] and [SEP] included.
         min_frequency: a pair of pieces seen fewer times is not merged.
@@ -57,7 +61,9 @@ def train_wordpiece(
     output_dir = Path(output_dir)
     texts = _checked(reports)
     if output_dir.exists() and any(output_dir.iterdir()):
-        raise FileExistsError(f"{output_dir} must be a new or empty folder for the vocabulary; remove it first.")
+        raise FileExistsError(
+            f"{output_dir} must be a new or empty folder for the vocabulary; remove it first."
+        )
     tokenizer = _learn(texts, vocab_size, min_frequency)
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
@@ -67,12 +73,18 @@ def train_wordpiece(
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    logger.info("vocabulary of %d tokens from %d reports: %s", tokenizer.get_vocab_size(), len(texts), output_dir)
+    logger.info(
+        "vocabulary of %d tokens from %d reports: %s", tokenizer.get_vocab_size(), len(texts), output_dir
+    )
     return output_dir
 
 
 def ensure_vocabulary(
-    reports: Iterable[str], output_dir: str | Path, vocab_size: int = 4096, max_tokens: int = 256, min_frequency: int = 2
+    reports: Iterable[str],
+    output_dir: str | Path,
+    vocab_size: int = 4096,
+    max_tokens: int = 256,
+    min_frequency: int = 2,
 ) -> Path:
     """Makes the vocabulary of `train_wordpiece` once; the same call again leaves the folder as it is.
 
@@ -87,7 +99,7 @@ def ensure_vocabulary(
         `output_dir`.
 
     Raises:
-        ValueError: When `output_dir` holds a vocabulary of other reports or settings, or files of something else.
+        ValueError: When `output_dir` holds a vocabulary of other reports or settings, or something else.
     """
     output_dir = Path(output_dir)
     texts = _checked(reports)
@@ -100,10 +112,12 @@ def ensure_vocabulary(
                 raise
     found = json.loads((output_dir / _RECIPE).read_text()) if (output_dir / _RECIPE).is_file() else None
     if found != recipe:
-        changed = "another kind of file" if found is None else ", ".join(k for k in recipe if found.get(k) != recipe[k])
+        changed = (
+            [key for key in recipe if found.get(key) != recipe[key]] if found else ["another kind of file"]
+        )
         raise ValueError(
-            f"{output_dir} must hold the vocabulary of these reports and settings, but differs in: {changed}. "
-            "Remove the folder to learn the vocabulary anew, or name another folder."
+            f"{output_dir} must hold the vocabulary of these reports and settings, but differs in: "
+            f"{', '.join(changed)}. Remove the folder to learn the vocabulary anew, or name another folder."
         )
     return output_dir
 
@@ -116,7 +130,7 @@ def _checked(reports: Iterable[str]) -> list[str]:
         if not isinstance(text, str):
             raise TypeError(f"reports must hold strings, got {type(text).__name__} at index {index}.")
     if not any(text.strip() for text in texts):
-        raise ValueError(f"reports must hold text to learn a vocabulary from, got {len(texts)} reports without any.")
+        raise ValueError(f"reports must hold text to learn from, got {len(texts)} reports without any.")
     return texts
 
 
@@ -136,16 +150,17 @@ def _recipe(texts: list[str], vocab_size: int, max_tokens: int, min_frequency: i
 def _learn(texts: list[str], vocab_size: int, min_frequency: int) -> Tokenizer:
     """Trains the pieces, then keeps only them.
 
-    The trainer numbers continuation characters in the order of a hash table and breaks ties between merges by these
-    numbers, so that two runs differ. Declared beforehand, in sorted order, they get fixed numbers.
+    The trainer numbers continuation characters in the order of a hash table and breaks ties between merges by
+    these numbers, so that two runs differ. Declared beforehand, in sorted order, they get fixed numbers.
     """
     draft = _empty_tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))
-    characters = sorted({c for text in texts for c in draft.normalizer.normalize_str(text) if not c.isspace()})
+    seen = {character for text in texts for character in draft.normalizer.normalize_str(text)}
+    characters = sorted(character for character in seen if not character.isspace())
     reserved = [*SPECIAL_TOKENS.values(), *(_PREFIX + c for c in characters)]
     if vocab_size < len(reserved) + len(characters):
         raise ValueError(
-            f"vocab_size must be at least {len(reserved) + len(characters)} to hold the special tokens and the "
-            f"{len(characters)} characters of the reports, got {vocab_size}."
+            f"vocab_size must be at least {len(reserved) + len(characters)} to hold the special tokens and "
+            f"the {len(characters)} characters of the reports, got {vocab_size}."
         )
     draft.train_from_iterator(
         texts,
