@@ -66,8 +66,8 @@ def examine(bundles: Path | None = None) -> dict[str, Any]:
     findings: list[Finding] = []
     _check_torchvision(findings)
     _check_requirements(findings)
-    versions = {"python": platform.python_version(), "monai_unimedi": __version__}
-    versions.update({name: _version(name, findings) for name in MODULES})
+    versions: dict[str, str | None] = {"python": platform.python_version(), "monai_unimedi": __version__}
+    versions |= {name: _version(name, findings) for name in MODULES}
     root = bundles or Path(__file__).resolve().parents[2] / "bundles"
     found = sorted(root.glob("*/configs/")) if versions["monai"] else []
     return {
