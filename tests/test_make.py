@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the Makefile would run, and the runner of the acceptance scripts."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def planned(repository: Path, *arguments: str) -> str:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    done = subprocess.run(
+        ["make", "--dry-run", *arguments], cwd=repository, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(("seed", "folder"), [(None, "demo"), (0, "demo"), (2, "demo-2")])
+def test_demo_trains_then_evaluates_in_the_folder_of_its_seed(
+    repository: Path, seed: int | None, folder: str
+) -> None:
+    lines = planned(repository, "demo", *([] if seed is None else [f"SEED={seed}"])).splitlines()
+    train, evaluate = (line for line in lines if "monai.bundle run" in line)
+    assert "configs/train.json" in train
+    assert "configs/evaluate.json" in evaluate
+    for line in (train, evaluate):
+        assert f"--seed {seed or 0} --output_dir output/{folder} --model_dir output/{folder}/models " in line
+
+
+def test_fast_tier_and_its_script_leave_the_acceptance_scripts_out(repository: Path) -> None:
+    assert "pytest -q -n 2" in planned(repository, "test")
+    assert "--ignore=tests/acceptance" in (repository / "pyproject.toml").read_text()
+    assert (repository / ".ci" / "run").read_text().rstrip().endswith("make test")
+
+
+@pytest.fixture
+def runner(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The acceptance runner, looking at two scripts in a temporary folder."""
+    spec = importlib.util.spec_from_file_location(
+        "run_all", repository / "tests" / "acceptance" / "run_all.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (tmp_path / "a_holds.py").write_text("print('first')\nprint('error 0.5 below 1.0')\n")
+    (tmp_path / "b_fails.py").write_text("print('error 2.0 above 1.0')\nraise SystemExit(1)\n")
+    (tmp_path / "_shared.py").write_text("raise SystemExit('never run')\n")
+    for name, value in {
+        "HERE": tmp_path,
+        "REPOSITORY": tmp_path,
+        "LOGS": tmp_path / "output" / "logs",
+    }.items():
+        monkeypatch.setattr(module, name, value)
+    return module
+
+
+def test_runner_prints_the_last_line_of_each_script(
+    runner: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert runner.main([]) == 1
+    first, second, total = capsys.readouterr().out.splitlines()
+    assert first.startswith("ok   a_holds (")
+    assert first.endswith("error 0.5 below 1.0")
+    assert second.startswith("FAIL b_fails (")
+    assert second.endswith("error 2.0 above 1.0")
+    assert total.startswith("1 of 2 acceptance scripts hold")
+
+
+def test_runner_takes_a_part_of_a_name(runner: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(["holds"]) == 0
+    assert runner.main(["nothing_like_it"]) == 1
+    assert "no acceptance script" in capsys.readouterr().out
