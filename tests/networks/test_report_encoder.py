@@ -267,5 +267,5 @@ def test_mean_pooling_equals_that_of_sentence_transformers() -> None:
         similar = encoder.features(pair["input_ids"], pair["attention_mask"])
     torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
     assert (
-        F.cosine_similarity(similar[:1], similar[1:]) > F.cosine_similarity(features[:1], features[1:2]) + 0.2
+        F.cosine_similarity(similar[:1], similar[1:]) > F.cosine_similarity(features[:1], features[1:2]) + 0.1
     )
