@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handlers of the pre-training: teacher, schedules, exact resume, best model, curves and stops."""
+
+from __future__ import annotations
+
+from .best_model import BestModel
+from .collapse_stop import CollapseStop
+from .early_stop import EarlyStop
+from .fingerprint import fingerprint
+from .history import History
+from .loss_schedule import LossSchedule
+from .progress import Progress
+from .resume import ResumeCheckpoint
+from .step_seed import StepSeed
+from .teacher_update import TeacherUpdate
+
+__all__ = [
+    "BestModel",
+    "CollapseStop",
+    "EarlyStop",
+    "History",
+    "LossSchedule",
+    "Progress",
+    "ResumeCheckpoint",
+    "StepSeed",
+    "TeacherUpdate",
+    "fingerprint",
+]

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What others load, written whenever validation improves (method section 8)."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Events
+from monai.engines import Evaluator
+from torch import nn
+
+from monai_unimedi.engines.distributed import rank, unwrap
+
+from .checkpoint_file import save_tensors
+
+__all__ = ["BestModel"]
+
+logger = logging.getLogger(__name__)
+
+
+class BestModel:
+    """Writes `<model_dir>/model.pt` and `<model_dir>/text/` at each improvement of the validator's key
+    metric.
+
+    Attach it to the validator and to the trainer: if there was no validation, the last weights are written
+    when the training ends. The best metric is its state, so that a resumed run compares with it. Rank 0 only.
+
+    Args:
+        model_dir: where the files go.
+        network: the training module.
+        part: attribute of `network` whose `state_dict` is `model.pt`: `student` or `teacher`.
+        save_text: called with an empty folder, writes the text tower and its tokenizer there.
+    """
+
+    def __init__(
+        self,
+        model_dir: str | Path,
+        network: nn.Module,
+        part: str = "student",
+        save_text: Callable[[Path], Any] | None = None,
+    ) -> None:
+        self.folder = Path(model_dir)
+        self.network = network
+        self.part = part
+        self.save_text = save_text
+        self.best_metric: float | None = None
+        self.best_epoch: int | None = None
+        self._validator: Any = None
+
+    def attach(self, engine: Any) -> None:
+        """Attaches to a validator or to the trainer."""
+        if isinstance(engine, Evaluator):
+            self._validator = engine
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._validated)
+            self._tell_validator()
+        else:
+            engine.add_event_handler(Events.COMPLETED, self._completed)
+
+    def _validated(self, engine: Any) -> None:
+        name = engine.state.key_metric_name
+        value = engine.state.metrics.get(name)
+        if value is None:
+            return
+        if self.best_metric is None or engine.metric_cmp_fn(float(value), self.best_metric):
+            self.best_metric, self.best_epoch = float(value), engine.state.epoch
+            logger.info("Best %s so far: %.4f (epoch %d).", name, self.best_metric, self.best_epoch)
+            self.save()
+
+    def _completed(self, engine: Any) -> None:
+        if self.best_metric is None:
+            self.save()
+
+    def save(self) -> None:
+        """Writes both now."""
+        if rank() > 0:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_tensors(self.folder / "model.pt", getattr(unwrap(self.network), self.part).state_dict())
+        if self.save_text is not None:
+            self._save_text(self.save_text)
+
+    def _save_text(self, save_text: Callable[[Path], Any]) -> None:
+        aside, before, path = (self.folder / name for name in (".text.part", ".text.before", "text"))
+        for leftover in (aside, before):
+            shutil.rmtree(leftover, ignore_errors=True)
+        aside.mkdir()
+        save_text(aside)
+        if path.exists():
+            path.replace(before)
+        aside.replace(path)
+        shutil.rmtree(before, ignore_errors=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Best metric and its epoch."""
+        return {"best_metric": self.best_metric, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over the best metric, for the validator too."""
+        self.best_metric, self.best_epoch = state["best_metric"], state["best_epoch"]
+        self._tell_validator()
+
+    def _tell_validator(self) -> None:
+        if self._validator is not None and self.best_metric is not None:
+            self._validator.state.best_metric = self.best_metric
+            self._validator.state.best_metric_epoch = self.best_epoch
