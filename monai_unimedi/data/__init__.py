@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a datalist to batches: datalists, datasets, samplers, collation, and the phantom generator."""

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From samples to a batch: images stacked per source, reports tokenised and padded to the longest of the
+batch.
+
+``batch[source]`` holds the names of ``method.md`` section 7: ``image``, ``input_ids``, ``attention_mask``,
+``pair_group``, ``sample_seed``, ``row``, ``id``, and what ``extra_keys`` find. A source without samples has
+no entry.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from monai_unimedi.transforms.report import report_group, split_sections, split_sentences
+
+__all__ = ["SourcesCollate", "shorten_report"]
+
+logger = logging.getLogger(__name__)
+_NUMBERS = ("pair_group", "sample_seed", "row")
+_TENSORS = {"label": torch.float32, "lesion_mask": torch.uint8}
+_FALLBACK_TOKENS = 512  # a tokenizer without a limit reports 1e30
+
+
+def shorten_report(
+    report: str, count_tokens: Callable[[list[str]], list[int]], budget: int, seed: int
+) -> str:
+    """A report within ``budget`` tokens: the impression whole, then random other sentences, all in their
+    order.
+
+    Headings are left out. An impression longer than the budget is returned alone, uncut.
+
+    Args:
+        report: cleaned text.
+        count_tokens: tokens of each of some sentences, special tokens not counted.
+        budget: tokens, special tokens not counted.
+        seed: of the choice, the sample's ``sample_seed``.
+    """
+    pairs = [(name, s) for name, text in split_sections(report).items() for s in split_sentences(text)]
+    lengths = count_tokens([sentence for _, sentence in pairs])
+    kept = {i for i, (name, _) in enumerate(pairs) if name == "impression"}
+    left = budget - sum(lengths[i] for i in kept)
+    for i in np.random.RandomState(seed % 2**32).permutation(len(pairs)):
+        if i not in kept and lengths[i] <= left:
+            kept.add(int(i))
+            left -= lengths[i]
+    return " ".join(pairs[i][1] for i in sorted(kept)) or report
+
+
+class SourcesCollate:
+    """Collate function for ``SourcesDataset`` and ``SourceDataset``.
+
+    A report that needs more than ``max_tokens`` keeps its impression whole and as many of its other
+    sentences, chosen at random by the sample's seed, as fit; how often that happens is logged at each power
+    of ten. An impression that is too long by itself is cut at the end.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        max_tokens: special tokens included; the tokenizer's own limit when None.
+        extra_keys: keys kept when every sample of a source has them: ``label`` as (B, F) float32,
+            ``lesion_mask`` as (B, 1, X, Y[, Z]) uint8, anything else as a list. Training needs none of them.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_tokens: int | None = None,
+        extra_keys: Sequence[str] = ("report", "label", "findings", "lesion_mask"),
+    ) -> None:
+        limit = min(int(getattr(tokenizer, "model_max_length", _FALLBACK_TOKENS)), 10**6)
+        limit = _FALLBACK_TOKENS if limit == 10**6 else limit
+        if max_tokens is not None and not 3 <= max_tokens <= limit:
+            raise ValueError(
+                f"max_tokens must lie between 3 and the tokenizer's limit of {limit}, got {max_tokens}."
+            )
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens or limit
+        self.extra_keys = tuple(extra_keys)
+        self.shortened = 0
+        self.seen = 0
+        self._announced = 1
+
+    def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """
+        Args:
+            samples: of any sources, in any order.
+
+        Returns:
+            One entry per source, rows in the order of ``samples``.
+        """
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for sample in samples:
+            groups.setdefault(sample["source"], []).append(sample)
+        return {source: self._source_batch(group) for source, group in groups.items()}
+
+    def _source_batch(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = {"image": torch.stack([torch.as_tensor(s["image"]) for s in samples])}
+        batch["id"] = [str(s.get("id", s["row"])) for s in samples]
+        if all("report" in s for s in samples):
+            seeds = [s["sample_seed"] for s in samples]
+            batch["input_ids"], batch["attention_mask"] = self.tokenize([s["report"] for s in samples], seeds)
+            samples = [{"pair_group": report_group(s["report"]), **s} for s in samples]
+        for name in _NUMBERS:
+            if all(name in s for s in samples):
+                batch[name] = torch.tensor([s[name] for s in samples], dtype=torch.int64)
+        for key in self.extra_keys:
+            if all(s.get(key) is not None for s in samples):
+                batch[key] = _gather(key, [s[key] for s in samples])
+        return batch
+
+    def tokenize(self, reports: Sequence[str], seeds: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """``input_ids`` and ``attention_mask`` (B, L) int64, right-padded to the longest."""
+        encoded = self._encode(reports)
+        for i, tokens in enumerate(encoded):
+            if len(tokens) > self.max_tokens:
+                self.shortened += 1
+                encoded[i] = self._encode([self._shorten(reports[i], seeds[i])], truncation=True)[0]
+        self.seen += len(reports)
+        self._log()
+        ids = [torch.tensor(tokens, dtype=torch.int64) for tokens in encoded]
+        padding = int(self.tokenizer.pad_token_id or 0)
+        mask = pad_sequence([torch.ones_like(tokens) for tokens in ids], batch_first=True)
+        return pad_sequence(ids, batch_first=True, padding_value=padding), mask
+
+    def _encode(
+        self, texts: Sequence[str], truncation: bool = False, special: bool = True
+    ) -> list[list[int]]:
+        options = {"truncation": True, "max_length": self.max_tokens} if truncation else {"truncation": False}
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=special,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+            **options,
+        )
+        return list(encoded["input_ids"])
+
+    def _shorten(self, report: str, seed: int) -> str:
+        def count_tokens(sentences: list[str]) -> list[int]:
+            return [len(tokens) for tokens in self._encode(sentences, special=False)]
+
+        budget = self.max_tokens - self.tokenizer.num_special_tokens_to_add()
+        return shorten_report(report, count_tokens, budget, seed)
+
+    def _log(self) -> None:
+        if self.shortened >= self._announced:
+            self._announced = 10 * self._announced
+            logger.info(
+                "%d of %d reports were longer than %d tokens", self.shortened, self.seen, self.max_tokens
+            )
+
+
+def _gather(key: str, values: list[Any]) -> Any:
+    if key not in _TENSORS:
+        return values
+    tensors = [torch.as_tensor(value) for value in values]
+    return torch.stack(tensors).to(_TENSORS[key])

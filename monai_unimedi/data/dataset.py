@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Datasets whose sample is a pure function of (source, row, sample_seed).
+
+The transforms up to the first random one run once per row and are cached; the random rest is seeded anew from
+``sample_seed`` at each access, so that neither the order of access nor the number of loader workers changes a
+sample.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, Randomizable, RandomizableTrait, Transform
+from monai.utils import get_torch_dtype_from_string
+from torch.utils.data import Dataset
+
+from monai_unimedi.data.hashing import stable_hash
+from monai_unimedi.data.sample_cache import SampleCache
+from monai_unimedi.transforms.checks import RowError
+
+__all__ = ["SourceDataset", "SourcesDataset"]
+
+logger = logging.getLogger(__name__)
+Row = dict[str, Any]
+_GIB = 2**30
+
+
+class SourceDataset(Dataset):
+    """Rows of one source after its transforms; for evaluation an ordinary dataset in row order.
+
+    A sample holds the row's own keys, the transforms' results as plain tensors, and ``source``, ``row`` and
+    ``sample_seed``. Deterministic transforms that touch no key of ``cache_keys`` (report cleaning) run at
+    each access; they are cheaper than sharing strings between processes.
+
+    Args:
+        rows: from ``check_datalist``.
+        transforms: one ``Compose`` or a sequence.
+        source: "2d" or "3d".
+        cache: keep the deterministic transforms' tensors in memory shared by forked workers.
+        cache_gb: memory (GiB) that they may take; rows beyond it are read again at each access.
+        cache_dtype: type of cached floating-point tensors. float16 holds [0, 1] in steps of at most 1/2048
+            (0.7 HU of the default window, a tenth of a grey level); whether a row is cached or not, it is
+            rounded the same.
+        cache_keys: keys whose tensors are cached.
+        seed: for the random transforms of a sample asked for by its row number alone.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        transforms: Compose | Sequence[Transform],
+        source: str = "3d",
+        cache: bool = True,
+        cache_gb: float = 4.0,
+        cache_dtype: str | torch.dtype = "float16",
+        cache_keys: Sequence[str] = ("image", "lesion_mask"),
+        seed: int = 0,
+    ) -> None:
+        self.rows = list(rows)
+        self.source = source
+        self.seed = seed
+        self.cache_keys = tuple(cache_keys)
+        self.dtype = get_torch_dtype_from_string(cache_dtype) if isinstance(cache_dtype, str) else cache_dtype
+        self._split(list(transforms.transforms if isinstance(transforms, Compose) else transforms))
+        self.cache = self._new_cache(cache_gb) if cache and self.rows else None
+
+    def _split(self, transforms: Sequence[Transform]) -> None:
+        first = next(
+            (i for i, t in enumerate(transforms) if isinstance(t, RandomizableTrait)), len(transforms)
+        )
+        steady, self._random = transforms[:first], transforms[first:]
+        self._light = [t for t in steady if not self._touches_images(t)]
+        self._heavy = [t for t in steady if self._touches_images(t)]
+        for transform in self._random:
+            if isinstance(transform, Randomizable):
+                transform.set_random_state(seed=0)  # its own generator instead of the one of its class
+
+    def _touches_images(self, transform: Transform) -> bool:
+        keys = getattr(transform, "keys", None)
+        return not isinstance(keys, tuple) or bool(set(keys) & set(self.cache_keys))
+
+    def _new_cache(self, cache_gb: float) -> SampleCache:
+        example = self._deterministic(0)
+        row_bytes = max(1, sum(t.numel() * t.element_size() for t in example.values()))
+        num_rows = min(len(self.rows), int(cache_gb * _GIB / row_bytes))
+        logger.info(
+            "%s: up to %d of %d rows are cached, %.2f GiB",
+            self.source, num_rows, len(self.rows), num_rows * row_bytes / _GIB,
+        )  # fmt: skip
+        cache = SampleCache(example, num_rows)
+        cache.put(0, example)
+        return cache
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory that the cache takes when full."""
+        if self.cache is None:
+            return 0
+        sizes = [torch.Size(s).numel() * self.cache.dtypes[k].itemsize for k, s in self.cache.shapes.items()]
+        return self.cache.num_rows * sum(sizes)
+
+    def _deterministic(self, row: int) -> dict[str, torch.Tensor]:
+        data: Any = {**self.rows[row], "source": self.source, "row": row}
+        for transform in self._heavy:
+            data = self._apply(transform, data, row)
+        tensors = {key: data[key] for key in self.cache_keys if isinstance(data.get(key), torch.Tensor)}
+        return {key: self._storable(tensor) for key, tensor in tensors.items()}
+
+    def _storable(self, tensor: torch.Tensor) -> torch.Tensor:
+        plain = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
+        return plain.to(self.dtype) if plain.is_floating_point() else plain
+
+    def _apply(self, transform: Transform, data: Any, row: int) -> Any:
+        try:
+            return transform(data)
+        except RowError:
+            raise
+        except Exception as error:
+            raise RowError(f"{self._location(row)}: {type(transform).__name__} failed: {error}") from error
+
+    def _location(self, row: int) -> str:
+        given = self.rows[row]
+        paths = ", ".join(f"key {key!r}, path {given[key]!r}" for key in self.cache_keys if key in given)
+        return f"source {self.source!r}, row {row}, id {given.get('id')!r}, {paths}"
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Row:
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row must lie in [0, {len(self)}), got {row}.")
+        row = row % len(self)
+        return self.sample(row, stable_hash("sample", self.seed, self.source, 0, row))
+
+    def sample(self, row: int, sample_seed: int) -> Row:
+        """One sample; equal arguments give equal bits, cached or not.
+
+        Raises:
+            RowError: When the row's files cannot be read or transformed.
+        """
+        data: Any = {**self.rows[row], "source": self.source, "row": row, "sample_seed": sample_seed}
+        for key, tensor in self._tensors(row).items():
+            data[key] = tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+        for transform in self._light:
+            data = self._apply(transform, data, row)
+        for number, transform in enumerate(self._random):
+            if isinstance(transform, Randomizable):
+                _reseed(transform, stable_hash(sample_seed, number) % 2**32)
+            data = self._apply(transform, data, row)
+        return data
+
+    def _tensors(self, row: int) -> dict[str, torch.Tensor]:
+        known = self.cache.get(row) if self.cache is not None else None
+        if known is not None:
+            return known
+        tensors = self._deterministic(row)
+        if self.cache is not None:
+            try:
+                self.cache.put(row, tensors)
+            except ValueError as error:
+                raise RowError(f"{self._location(row)}: {error}") from error
+        return tensors
+
+
+def _reseed(transform: Randomizable, seed: int) -> None:
+    """``set_random_state``, without building a new generator (70 times the cost) where that is all it does."""
+    if type(transform).set_random_state is Randomizable.set_random_state:
+        transform.R.seed(seed)
+    else:
+        transform.set_random_state(seed=seed)
+
+
+class SourcesDataset(Dataset):
+    """All sources behind one index: ``dataset[source, row, sample_seed]``, as ``SourcesBatchSampler`` asks.
+
+    Args:
+        sources: rows of each source. A source without rows is left out.
+        transforms: transforms of each source.
+        cache: as in ``SourceDataset``.
+        cache_gb: memory (GiB) of all sources together; the first source takes what it needs, then the next.
+        cache_dtype: as in ``SourceDataset``.
+
+    Raises:
+        ValueError: When a source has no transforms.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Sequence[Row]],
+        transforms: Mapping[str, Compose | Sequence[Transform]],
+        cache: bool = True,
+        cache_gb: float = 4.0,
+        cache_dtype: str | torch.dtype = "float16",
+    ) -> None:
+        self.datasets: dict[str, SourceDataset] = {}
+        for source, rows in sources.items():
+            if not rows:
+                continue
+            if source not in transforms:
+                raise ValueError(
+                    f"Source {source!r} must have transforms, they are given for {sorted(transforms)}."
+                )
+            dataset = SourceDataset(rows, transforms[source], source, cache, cache_gb, cache_dtype)
+            cache_gb = max(0.0, cache_gb - dataset.cache_bytes / _GIB)
+            self.datasets[source] = dataset
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Rows of each source, as ``SourcesBatchSampler`` takes them."""
+        return {source: len(dataset) for source, dataset in self.datasets.items()}
+
+    def __len__(self) -> int:
+        return sum(self.lengths.values())
+
+    def __getitem__(self, request: tuple[str, int, int]) -> Row:
+        source, row, sample_seed = request
+        return self.datasets[source].sample(row, sample_seed)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transformed images in memory that forked loader workers share: the first to transform a row keeps it."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Mapping
+
+import torch
+
+__all__ = ["SampleCache"]
+
+
+def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Zeros in anonymous shared memory, untouched until written, not limited by the size of /dev/shm."""
+    size = math.prod(shape) * dtype.itemsize
+    return torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=dtype, count=math.prod(shape)).view(shape)
+
+
+class SampleCache:
+    """One preallocated array per key for the first ``num_rows`` rows.
+
+    Pages are taken from the system when a row is first stored. Two workers may store a row at the same time;
+    both write the same bits, and the row counts as present only afterwards. Pickled to a spawned process it
+    arrives empty.
+
+    Args:
+        example: one row's tensors; shapes and types hold for all rows.
+        num_rows: rows that fit.
+    """
+
+    def __init__(self, example: Mapping[str, torch.Tensor], num_rows: int) -> None:
+        self.num_rows = num_rows
+        self.shapes = {key: tuple(tensor.shape) for key, tensor in example.items()}
+        self.dtypes = {key: tensor.dtype for key, tensor in example.items()}
+        self._arrays = {
+            key: _shared((num_rows, *shape), self.dtypes[key]) for key, shape in self.shapes.items()
+        }
+        self._is_present = _shared((num_rows,), torch.uint8)
+
+    def get(self, row: int) -> dict[str, torch.Tensor] | None:
+        """Views of a stored row's tensors (not to be written to), or None."""
+        if row >= self.num_rows or not self._is_present[row]:
+            return None
+        return {key: array[row] for key, array in self._arrays.items()}
+
+    def put(self, row: int, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Store a row's tensors; rows beyond ``num_rows`` are not kept.
+
+        Raises:
+            ValueError: When shapes or keys differ from the example's.
+        """
+        shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+        if shapes != self.shapes:
+            raise ValueError(
+                f"All transformed images of a source must have one shape, {self.shapes}, got {shapes}; "
+                "end the deterministic transforms with a crop or pad to a fixed size, or set cache to False."
+            )
+        if row < self.num_rows:
+            for key, tensor in tensors.items():
+                self._arrays[key][row].copy_(tensor)
+            self._is_present[row] = 1
+
+    def __reduce__(self) -> tuple[object, ...]:
+        example = {key: torch.empty(shape, dtype=self.dtypes[key]) for key, shape in self.shapes.items()}
+        return SampleCache, (example, self.num_rows)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transforms that MONAI lacks: reports, X-ray grey values, CT geometry, checks, one cheap augmentation."""
+
+from __future__ import annotations
+
+from .augment import RandChestAugment, RandChestAugmentd
+from .checks import CheckImage, CheckImaged, RowError, row_location
+from .load_xray import LoadXray, LoadXrayd
+from .report import RandReportSentences, RandReportSentencesd, ReportText, ReportTextd
+from .volume import CropOrPadBody, CropOrPadBodyd, ResampleVolume, ResampleVolumed
+from .xray import ScaleXray, ScaleXrayd, XrayToGray, XrayToGrayd
+
+__all__ = [
+    "CheckImage",
+    "CheckImaged",
+    "CropOrPadBody",
+    "CropOrPadBodyd",
+    "LoadXray",
+    "LoadXrayd",
+    "RandChestAugment",
+    "RandChestAugmentd",
+    "RandReportSentences",
+    "RandReportSentencesd",
+    "ReportText",
+    "ReportTextd",
+    "ResampleVolume",
+    "ResampleVolumed",
+    "RowError",
+    "ScaleXray",
+    "ScaleXrayd",
+    "XrayToGray",
+    "XrayToGrayd",
+    "row_location",
+]

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Geometry of CT volumes: one spacing per run, then cropped or padded round the body, never stretched.
+
+The axis contract of ``method.md`` section 1: after ``Orientationd("LPS")`` the axes run to the patient's
+left, to posterior and to superior; the last one counts axial slices. A whole CT chain in a bundle reads::
+
+    LoadImaged(ensure_channel_first) -> CheckImaged(spatial_dims=3) -> Orientationd("LPS") -> ResampleVolumed
+    -> CropOrPadBodyd -> ScaleIntensityRanged(-1150, 350, 0, 1, clip) -> CheckImaged(patch_size, min_slices)
+
+with ``lesion_mask`` beside ``image`` in the spatial steps, in mode ``nearest``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import convert_to_numpy, ensure_tuple_rep
+from scipy import ndimage
+
+from monai_unimedi.transforms.resampling import resample_axis, sample_centres
+
+__all__ = ["CropOrPadBody", "CropOrPadBodyd", "ResampleVolume", "ResampleVolumed"]
+
+_SPACING_TOLERANCE = 1e-3  # mm
+_AIR = -1024.0  # HU
+
+
+def _affine(image: NdarrayOrTensor) -> np.ndarray:
+    """Voxel-to-world matrix (4, 4) of a MetaTensor in mm; identity (1 mm voxels) for anything else."""
+    if not isinstance(image, MetaTensor):
+        return np.eye(4)
+    return image.affine.numpy().astype(np.float64)
+
+
+def _like(array: np.ndarray, image: NdarrayOrTensor, affine: np.ndarray) -> NdarrayOrTensor:
+    """``array`` as the type of ``image``, with its metadata and the new affine."""
+    if isinstance(image, MetaTensor):
+        meta = {key: value for key, value in image.meta.items() if key != "affine"}
+        return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine), meta=meta)
+    return torch.from_numpy(array) if isinstance(image, torch.Tensor) else array
+
+
+class ResampleVolume(Transform):
+    """Resample a volume to a spacing, anti-aliased, with the centre of its field of view kept.
+
+    The image itself is returned when its spacing is right within 0.001 mm. Not invertible by ``Invertd``.
+
+    Args:
+        spacing: mm per voxel along the three axes.
+        mode: ``area`` (exact average when downsampling, linear when upsampling) or ``nearest`` (masks).
+    """
+
+    def __init__(self, spacing: Sequence[float], mode: str = "area") -> None:
+        self.spacing = ensure_tuple_rep(spacing, 3)
+        if min(self.spacing) <= 0:
+            raise ValueError(f"spacing must be three positive lengths in mm, got {spacing}.")
+        if mode not in ("area", "nearest"):
+            raise ValueError(f"mode must be 'area' or 'nearest', got {mode!r}.")
+        self.mode = mode
+
+    def __call__(self, image: NdarrayOrTensor, mode: str | None = None) -> NdarrayOrTensor:
+        """
+        Args:
+            image: (C, X, Y, Z); its spacing is read from the affine.
+
+        Returns:
+            (C, X', Y', Z') on the new spacing, affine included.
+
+        Raises:
+            ValueError: When the image is not three-dimensional, or the affine is singular.
+        """
+        if image.ndim != 4:
+            raise ValueError(f"A volume must be (C, X, Y, Z), got shape {tuple(image.shape)}.")
+        affine = _affine(image)
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        if not (np.isfinite(affine).all() and spacing.min() > 0):
+            raise ValueError(f"The affine must give three positive spacings in mm, got {spacing.tolist()}.")
+        if np.abs(spacing - self.spacing).max() < _SPACING_TOLERANCE:
+            return image
+        return self._resample(image, affine, np.asarray(self.spacing) / spacing, mode or self.mode)
+
+    def _resample(
+        self, image: NdarrayOrTensor, affine: np.ndarray, ratio: np.ndarray, mode: str
+    ) -> NdarrayOrTensor:
+        array = convert_to_numpy(image)
+        array = array if mode == "nearest" else array.astype(np.float32, copy=False)
+        step = np.eye(4)
+        for axis, r in enumerate(ratio):
+            size = array.shape[axis + 1]
+            if abs(r - 1) * self.spacing[axis] / r < _SPACING_TOLERANCE:
+                continue
+            new_size = max(1, round(size / r))
+            array = resample_axis(array, axis + 1, new_size, float(r), mode)
+            step[axis, axis], step[axis, 3] = r, sample_centres(size, new_size, r)[0]
+        return _like(array, image, affine @ step)
+
+
+class CropOrPadBody(Transform):
+    """Cut or pad a volume to a fixed voxel size round the body, never stretching it.
+
+    The body is the largest connected region above ``threshold``. An axis that is too long is cut to the
+    window centred on the body; one that is too short is padded, so that nothing is lost; a volume of the
+    right size is returned as it is. Without any voxel above the threshold the middle of the volume is the
+    centre.
+
+    Args:
+        size: voxels along the three axes.
+        threshold: HU; fat and soft tissue lie above -500, lung and air below.
+        padding: ``constant`` (air, -1024 HU) or ``edge`` (repeat the border: crops round a lesion, where air
+            would give the crop's size away).
+    """
+
+    def __init__(self, size: Sequence[int], threshold: float = -500.0, padding: str = "constant") -> None:
+        self.size = ensure_tuple_rep(size, 3)
+        if padding not in ("constant", "edge"):
+            raise ValueError(f"padding must be 'constant' or 'edge', got {padding!r}.")
+        self.threshold = threshold
+        self.padding = padding
+
+    def window_start(self, image: NdarrayOrTensor) -> tuple[int, ...]:
+        """First voxel of the window along each axis, negative where padded. ``image``: (1, X, Y, Z) in HU."""
+        shape = tuple(image.shape[1:])
+        if len(shape) != 3:
+            raise ValueError(f"A volume must be (C, X, Y, Z), got shape {tuple(image.shape)}.")
+        if shape == self.size:
+            return (0, 0, 0)
+        centre = self._body_centre(convert_to_numpy(image)[0])
+        start = [round(c - (s - 1) / 2) for c, s in zip(centre, self.size)]
+        return tuple(
+            int(np.clip(a, min(0, n - s), max(0, n - s))) for a, n, s in zip(start, shape, self.size)
+        )
+
+    def _body_centre(self, volume: np.ndarray) -> list[float]:
+        regions, count = ndimage.label(volume > self.threshold)
+        if count == 0:
+            return [(n - 1) / 2 for n in volume.shape]
+        largest = 1 + int(np.argmax(np.bincount(regions.ravel())[1:]))
+        box = ndimage.find_objects(regions == largest)[0]
+        return [(side.start + side.stop - 1) / 2 for side in box]
+
+    def __call__(
+        self, image: NdarrayOrTensor, start: tuple[int, ...] | None = None, is_mask: bool = False
+    ) -> NdarrayOrTensor:
+        """
+        Args:
+            image: (C, X, Y, Z) in HU.
+            start: the window's first voxel when another image gives it (a mask follows its image).
+            is_mask: pad with 0 whatever ``padding`` says.
+
+        Returns:
+            (C, *size), affine shifted.
+        """
+        start = self.window_start(image) if start is None else start
+        shape = tuple(image.shape[1:])
+        if shape == self.size:
+            return image
+        cut = tuple(slice(max(a, 0), min(a + s, n)) for a, n, s in zip(start, shape, self.size))
+        pad = [(max(-a, 0), max(a + s - n, 0)) for a, n, s in zip(start, shape, self.size)]
+        array = convert_to_numpy(image)[(slice(None), *cut)]
+        if self.padding == "edge" and not is_mask:
+            array = np.pad(array, [(0, 0), *pad], mode="edge")
+        else:
+            array = np.pad(array, [(0, 0), *pad], constant_values=0 if is_mask else _AIR)
+        affine = _affine(image)
+        affine[:3, 3] += affine[:3, :3] @ np.asarray(start, dtype=np.float64)
+        return _like(np.ascontiguousarray(array), image, affine)
+
+
+class ResampleVolumed(MapTransform):
+    """Dictionary form of ``ResampleVolume``.
+
+    Args:
+        mode: one for all ``keys`` or one a key: ``["area", "nearest"]`` for ``["image", "lesion_mask"]``.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        spacing: Sequence[float],
+        mode: Sequence[str] | str = "area",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.mode = ensure_tuple_rep(mode, len(self.keys))
+        self.resample = ResampleVolume(spacing)
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        row = dict(data)
+        for key, mode in self.key_iterator(row, self.mode):
+            row[key] = self.resample(row[key], mode)
+        return row
+
+
+class CropOrPadBodyd(MapTransform):
+    """Dictionary form of ``CropOrPadBody``; every key follows the window found on ``source_key``.
+
+    Args:
+        source_key: the CT in HU; all other keys are masks on its grid and are padded with 0.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        size: Sequence[int],
+        threshold: float = -500.0,
+        padding: str = "constant",
+        source_key: str = "image",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.source_key = source_key
+        self.crop = CropOrPadBody(size, threshold, padding)
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        row = dict(data)
+        shape = tuple(row[self.source_key].shape[1:])
+        start = self.crop.window_start(row[self.source_key])
+        for key in self.key_iterator(row):
+            if tuple(row[key].shape[1:]) != shape:
+                raise ValueError(
+                    f"{key!r} must have the shape of {self.source_key!r}, {shape}, got {tuple(row[key].shape[1:])}."
+                )
+            row[key] = self.crop(row[key], start, is_mask=key != self.source_key)
+        return row
