@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Phantoms on disk: PNG and NIfTI files with two datalists, the same bytes for any number of processes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+from tqdm import tqdm
+
+from monai_unimedi.data.phantom.generate import (
+    DIMENSIONS,
+    SPLITS,
+    VERSION,
+    generate_ct,
+    generate_xray,
+    seed_sequence,
+)
+from monai_unimedi.data.phantom.lesions import LABEL_NAMES
+
+__all__ = ["ensure_phantom", "write_phantom"]
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "phantom.json"
+CHUNK = 25
+FIELD_OF_VIEW = (384.0, 384.0, 320.0)  # mm, of a CT
+DESCRIPTION = (
+    "Synthetic chest phantoms with template reports; evidence for a mechanism, never for clinical accuracy."
+)
+
+Counts = int | Mapping[str, int]
+Chunk = tuple[str, str, int, int]
+
+
+def write_phantom(
+    output_dir: str | os.PathLike[str],
+    seed: int = 0,
+    num_training: Counts = 6000,
+    num_validation: Counts = 200,
+    num_test: Counts = 200,
+    ct_shape: tuple[int, int, int] = (48, 48, 16),
+    xray_shape: tuple[int, int] = (72, 72),
+    num_processes: int | None = None,
+    show_progress: bool = False,
+) -> dict[str, Path]:
+    """Write a data set of phantoms, in place of the one that an earlier call wrote there.
+
+    The set is complete once `phantom.json` says so; that file is written last, atomically.
+
+    Args:
+        output_dir: folder for `datalist_2d.json`, `datalist_3d.json`, `2d/` and `3d/`.
+        seed: of the set; splits and dimensions have seed ranges of their own.
+        num_training: phantoms in the training split: one number, or one for each of "2d" and "3d".
+        num_validation: the same for the validation split.
+        num_test: the same for the test split.
+        ct_shape: voxels of a CT; the field of view stays 384 x 384 x 320 mm.
+        xray_shape: pixels of an X-ray; the field of view stays 360 mm wide.
+        num_processes: by default the number of CPU cores this process may use.
+        show_progress: draw a progress bar.
+
+    Returns:
+        Paths of the datalists: {"2d": ..., "3d": ...}.
+
+    Raises:
+        ValueError: When a count, a shape or the seed is out of range, or the folder holds other data.
+    """
+    root = Path(output_dir)
+    settings = _settings(seed, (num_training, num_validation, num_test), ct_shape, xray_shape)
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".phantom.lock"):
+        _write(root, settings, num_processes, show_progress)
+    return _datalists(root)
+
+
+def ensure_phantom(
+    output_dir: str | os.PathLike[str],
+    seed: int = 0,
+    num_training: Counts = 6000,
+    num_validation: Counts = 200,
+    num_test: Counts = 200,
+    ct_shape: tuple[int, int, int] = (48, 48, 16),
+    xray_shape: tuple[int, int] = (72, 72),
+    num_processes: int | None = None,
+    show_progress: bool = False,
+) -> dict[str, Path]:
+    """Return the set that `write_phantom` would write, writing it only if it is not there, complete and the same.
+
+    Several processes may call this at once: one writes, the others wait.
+
+    Args:
+        output_dir: see `write_phantom`, also for the other arguments.
+        seed: see there.
+        num_training: see there.
+        num_validation: see there.
+        num_test: see there.
+        ct_shape: see there.
+        xray_shape: see there.
+        num_processes: see there.
+        show_progress: see there.
+
+    Returns:
+        Paths of the datalists: {"2d": ..., "3d": ...}.
+    """
+    root = Path(output_dir)
+    settings = _settings(seed, (num_training, num_validation, num_test), ct_shape, xray_shape)
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".phantom.lock"):
+        if _manifest(root) == {**settings, "is_complete": True}:
+            logger.info("the phantom set in %s is complete", root)
+        else:
+            _write(root, settings, num_processes, show_progress)
+    return _datalists(root)
+
+
+def _settings(seed: int, counts: tuple[Counts, ...], ct_shape: Any, xray_shape: Any) -> dict[str, Any]:
+    """Everything the set depends on, checked, in plain JSON types."""
+    if int(seed) != seed or seed < 0:
+        raise ValueError(f"seed must be a whole number of 0 or more, got {seed!r}")
+    for name, shape, rank in (("ct_shape", ct_shape, 3), ("xray_shape", xray_shape, 2)):
+        if len(shape) != rank or min(shape) < 8:
+            raise ValueError(f"{name} must be {rank} numbers of 8 or more, got {tuple(shape)!r}")
+    table = {}
+    for split, count in zip(SPLITS, counts):
+        each = dict(count) if isinstance(count, Mapping) else dict.fromkeys(DIMENSIONS, count)
+        if set(each) - set(DIMENSIONS) or min(each.values(), default=0) < 0:
+            raise ValueError(f"counts of {split} must be 0 or more for each of {DIMENSIONS}, got {count!r}")
+        table[split] = {dimension: int(each.get(dimension, 0)) for dimension in DIMENSIONS}
+    return {
+        "version": VERSION,
+        "seed": int(seed),
+        "counts": table,
+        "ct_shape": [int(n) for n in ct_shape],
+        "xray_shape": [int(n) for n in xray_shape],
+    }
+
+
+def _datalists(root: Path) -> dict[str, Path]:
+    return {dimension: root / f"datalist_{dimension}.json" for dimension in DIMENSIONS}
+
+
+def _manifest(root: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((root / MANIFEST).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def _write_json(path: Path, content: Any) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, separators=(",", ":")))
+    os.replace(temporary, path)
+
+
+def _clear(root: Path) -> None:
+    """Remove an earlier set; never a folder that is not a phantom's."""
+    occupied = [root / name for name in DIMENSIONS if (root / name).exists()]
+    if occupied and not (root / MANIFEST).exists():
+        raise ValueError(
+            f"output_dir must be empty or hold phantoms, got {occupied[0]} without {MANIFEST}: choose another"
+        )
+    for folder in occupied:
+        shutil.rmtree(folder)
+
+
+def _write(root: Path, settings: dict[str, Any], num_processes: int | None, show_progress: bool) -> None:
+    _clear(root)
+    _write_json(root / MANIFEST, {**settings, "is_complete": False})
+    chunks: list[Chunk] = []
+    for dimension in DIMENSIONS:
+        for split in SPLITS:
+            (root / dimension / split).mkdir(parents=True)
+            count = settings["counts"][split][dimension]
+            chunks += [(dimension, split, i, min(i + CHUNK, count)) for i in range(0, count, CHUNK)]
+    rows: dict[str, dict[str, list[Any]]] = {d: {s: [] for s in SPLITS} for d in DIMENSIONS}
+    total = sum(stop - start for _, _, start, stop in chunks)
+    with tqdm(total=total, desc="phantoms", unit="phantom", disable=not show_progress) as progress:
+        for (dimension, split, _, _), made in zip(chunks, _map_chunks(root, settings, chunks, num_processes)):
+            rows[dimension][split] += made
+            progress.update(len(made))
+    for dimension, path in _datalists(root).items():
+        head = {"name": f"phantom-{dimension}", "description": DESCRIPTION, "version": VERSION}
+        _write_json(path, {**head, "label_names": list(LABEL_NAMES), **rows[dimension]})
+    _write_json(root / MANIFEST, {**settings, "is_complete": True})
+    logger.info("wrote %d phantoms to %s", total, root)
+
+
+def _map_chunks(
+    root: Path, settings: dict[str, Any], chunks: list[Chunk], num_processes: int | None
+) -> Iterator[list[dict[str, Any]]]:
+    make = partial(_make_chunk, root, settings)
+    count = num_processes or len(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
+    count = min(count, len(chunks))
+    if count <= 1:
+        yield from map(make, chunks)
+        return
+    # Forked children inherit the imports; they run NumPy's own loops only, no BLAS and no torch.
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    with multiprocessing.get_context(method).Pool(count) as pool:
+        yield from pool.imap(make, chunks)
+
+
+def _make_chunk(root: Path, settings: dict[str, Any], chunk: Chunk) -> list[dict[str, Any]]:
+    dimension, split, start, stop = chunk
+    return [_make_row(root, settings, dimension, split, index) for index in range(start, stop)]
+
+
+def _make_row(root: Path, settings: dict[str, Any], dimension: str, split: str, index: int) -> dict[str, Any]:
+    """Draw and write one phantom; returns its row. Masks are written outside training only."""
+    seed = seed_sequence(settings["seed"], split, dimension, index)
+    stem = f"{dimension}/{split}/{index:06d}"
+    row: dict[str, Any] = {"id": f"{dimension}-{split}-{index:06d}"}
+    if dimension == "3d":
+        shape = tuple(settings["ct_shape"])
+        spacing = tuple(extent / n for extent, n in zip(FIELD_OF_VIEW, shape))
+        phantom = generate_ct(seed, shape, spacing)  # type: ignore[arg-type]
+        save, suffix = partial(_save_volume, spacing=spacing), ".nii"
+    else:
+        phantom = generate_xray(seed, tuple(settings["xray_shape"]))
+        save, suffix = _save_picture, ".png"  # type: ignore[assignment]
+    row["image"] = stem + suffix
+    save(root / row["image"], phantom["image"])
+    if split != "training":
+        row["lesion_mask"] = f"{stem}_mask{suffix}"
+        save(root / row["lesion_mask"], phantom["lesion_mask"])
+    return {**row, **{key: phantom[key] for key in ("report", "label", "findings")}}
+
+
+def _save_picture(path: Path, image: np.ndarray) -> None:
+    """(X, Y) to rows and columns, as readers that return (columns, rows) expect."""
+    Image.fromarray(np.ascontiguousarray(image.T)).save(path, compress_level=1)
+
+
+def _save_volume(path: Path, volume: np.ndarray, spacing: tuple[float, ...]) -> None:
+    """(X, Y, Z) in LPS to NIfTI, whose world is RAS: the first two axes of the affine point the other way."""
+    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    middle = [(n - 1) / 2 * step for n, step in zip(volume.shape, spacing)]
+    affine[:3, 3] = [middle[0], middle[1], -middle[2]]
+    image = nibabel.Nifti1Image(volume, affine)
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The six findings: which ones a patient has, where, and how they look in a volume in HU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from monai_unimedi.data.phantom.anatomy import SIDES, Anatomy
+from monai_unimedi.data.phantom.rendering import AIR, Chest, lung_hull
+from monai_unimedi.data.phantom.shapes import Grid, smooth_field
+
+__all__ = ["LABEL_NAMES", "SIZES", "ZONES", "draw_findings", "draw_height", "paint_findings"]
+
+Finding = dict[str, Any]
+Centre = tuple[float, float, float]
+
+LABEL_NAMES = ("nodule", "consolidation", "ground_glass", "pleural_effusion", "pneumothorax", "cardiomegaly")
+ZONES = {"upper": 0.28, "middle": 0.0, "lower": -0.28}  # its middle, in lung heights above the lungs' middle
+SIZES = ("small", "large")
+HALF_HEIGHT = {"small": 20.0, "large": 54.0}  # mm
+RADIUS = {  # mm, in-plane
+    "nodule": {"small": (18, 21), "large": (35, 40)},
+    "consolidation": {"small": (27, 31), "large": (50, 58)},
+    "ground_glass": {"small": (30, 34), "large": (52, 60)},
+}
+THICKNESS = {"small": (24, 28), "large": (44, 52)}  # mm, of fluid or air along the chest wall
+COUNT_PROBABILITY = (0.15, 0.65, 0.20)  # of none, one and two findings
+
+
+def draw_findings(rng: np.random.Generator) -> list[Finding]:
+    """None, one or two different findings, in the order of `LABEL_NAMES`; zones are set by `draw_height`.
+
+    Returns:
+        Dicts with `finding`, `side`, `zone`, `size`; the last three are None for cardiomegaly.
+    """
+    count = rng.choice(len(COUNT_PROBABILITY), p=COUNT_PROBABILITY)
+    chosen = sorted(rng.permutation(len(LABEL_NAMES))[:count])
+    findings: list[Finding] = []
+    for name in (LABEL_NAMES[index] for index in chosen):
+        side, size = list(SIDES)[rng.integers(2)], SIZES[rng.integers(2)]
+        if name == "cardiomegaly":
+            side = size = None  # type: ignore[assignment]
+        findings.append({"finding": name, "side": side, "zone": None, "size": size})
+    return findings
+
+
+def draw_height(
+    rng: np.random.Generator, findings: list[Finding], lung_height: float, extent: float, max_offset: float
+) -> float:
+    """Choose the scan's range and the findings' zones, in place, so that lesions lie evenly over the slices.
+
+    The height of one lesion in the image comes first, evenly; then a zone from which some scan range leads there.
+
+    Args:
+        rng: source of the choice.
+        findings: from `draw_findings`; their zones are set here.
+        lung_height: mm.
+        extent: height of the field of view (mm).
+        max_offset: of the lungs' middle from the middle of the field of view (mm).
+
+    Returns:
+        Height of the lungs' middle above the middle of the field of view (mm).
+    """
+    placed = [f for f in findings if f["side"]]
+    placed = [placed[i] for i in rng.permutation(len(placed))]
+    room = extent / 2 - HALF_HEIGHT[placed[0]["size"] if placed else "small"] + 6
+    room = min(room, max_offset + ZONES["upper"] * lung_height)
+    height = rng.uniform(-room, room)
+    reachable = [z for z, t in ZONES.items() if abs(height - t * lung_height) <= max_offset + 1e-6]
+    zone = reachable[rng.integers(len(reachable))]
+    offset = height - ZONES[zone] * lung_height
+    for index, finding in enumerate(placed):
+        finding["zone"] = zone
+        if index == 0:
+            continue
+        room = extent / 2 - HALF_HEIGHT[finding["size"]] + 6
+        visible = [z for z, t in ZONES.items() if abs(offset + t * lung_height) <= room] or [zone]
+        finding["zone"] = visible[rng.integers(len(visible))]
+        if (
+            finding["zone"] == zone or finding["size"] == "large" or placed[0]["size"] == "large"
+        ):  # else they touch
+            finding["side"] = "left" if placed[0]["side"] == "right" else "right"
+    return float(offset)
+
+
+def _draw_centre(rng: np.random.Generator, anatomy: Anatomy, finding: Finding) -> Centre:
+    """Middle of a lesion (mm): in the zone, beside and behind the heart."""
+    width, depth = anatomy.thorax
+    low, high = (0.64, 0.76) if finding["finding"] == "consolidation" else (0.54, 0.68)
+    x = SIDES[finding["side"]] * rng.uniform(low, high) * width
+    y = rng.uniform(0.05, 0.40) * depth
+    z = (ZONES[finding["zone"]] + rng.uniform(-0.02, 0.02)) * anatomy.lung_height
+    return x, y, z
+
+
+def _blob(
+    grid: Grid, centre: Centre, radius: float, half_height: float, softness: float, ripple: np.ndarray | float
+) -> np.ndarray:
+    """A body that keeps its width over most of its height; `ripple` (the grid's shape) makes it irregular."""
+    k = radius / (2 * softness)
+    plane = (((grid.x - centre[0]) / radius) ** 2)[:, None] + ((grid.y - centre[1]) / radius) ** 2
+    distance = plane[:, :, None] + np.abs((grid.z - centre[2]) / half_height) ** 4
+    return np.clip(0.5 + k * (1 - distance + ripple), 0, 1)
+
+
+def _crescent(
+    grid: Grid, anatomy: Anatomy, finding: Finding, z: float, thickness: float
+) -> tuple[np.ndarray, ...]:
+    """What lies between the chest wall and a lung pushed inwards, and that lung's edge: two occupancies."""
+    inwards = -SIDES[finding["side"]] * thickness
+    along = (
+        0.6 * thickness * (-1 if finding["finding"] == "pleural_effusion" else 1)
+    )  # fluid behind, air in front
+    lung = lung_hull(grid, anatomy, finding["side"], shift=(inwards, along))
+    half = HALF_HEIGHT[finding["size"]]
+    window = np.clip((half - np.abs(grid.z - z)) / 8 + 0.5, 0, 1)
+    return (1 - lung) * window, 4 * lung * (1 - lung) * window
+
+
+def _paint(
+    grid: Grid, hu: np.ndarray, free: np.ndarray, anatomy: Anatomy, finding: Finding, rng: Any
+) -> np.ndarray:
+    """Paint one finding, in place.
+
+    Args:
+        grid: the slices concerned.
+        hu: (X, Y, S), HU.
+        free: (X, Y, S), where the lesion may be, in [0, 1].
+        anatomy: the patient.
+        finding: one of `draw_findings`.
+        rng: source of place and texture.
+
+    Returns:
+        Occupancy of the lesion, (X, Y, S).
+    """
+    kind, size = finding["finding"], finding["size"]
+    centre = _draw_centre(rng, anatomy, finding)
+    if kind in ("pleural_effusion", "pneumothorax"):
+        occupancy, edge = _crescent(grid, anatomy, finding, centre[2], rng.uniform(*THICKNESS[size]))
+        occupancy *= free
+        value: Any = rng.uniform(0, 25)
+        if kind == "pneumothorax":
+            value = AIR
+            hu += np.clip(edge * free, 0, 1) * (0.5 * (AIR / 4 - hu))  # the visceral pleura's line
+    else:
+        radius = rng.uniform(*RADIUS[kind][size])
+        ripple = 0.0 if kind == "nodule" else 0.22 * smooth_field(grid, rng, (55, 55, 200))
+        softness = anatomy.softness * (1.6 if kind == "ground_glass" else 1.0)
+        occupancy = _blob(grid, centre, radius, HALF_HEIGHT[size], softness, ripple) * free
+        value = anatomy.soft_hu + rng.uniform(0, 40)
+        if kind == "consolidation":
+            value = -40 + 80 * smooth_field(grid, rng, (26, 26, 60))
+        if kind == "ground_glass":  # vessels stay visible in it
+            value = np.maximum(hu, anatomy.lung_hu + rng.uniform(300, 360))
+    hu += occupancy * (value - hu)
+    return occupancy
+
+
+def paint_findings(
+    grid: Grid, chest: Chest, anatomy: Anatomy, findings: list[Finding], rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Paint all findings into `chest.hu`, in place.
+
+    Returns:
+        For each finding its occupancy, float32, the grid's shape; the enlarged heart for cardiomegaly.
+    """
+    painted = []
+    for finding in findings:
+        if finding["side"] is None:
+            painted.append(chest.heart)
+            continue
+        reach = HALF_HEIGHT[finding["size"]] * 1.3 + 8
+        near = np.flatnonzero(np.abs(grid.z - ZONES[finding["zone"]] * anatomy.lung_height) <= reach)
+        rows = slice(int(near[0]), int(near[-1]) + 1) if len(near) else slice(0, 0)
+        at_wall = finding["finding"] in ("pleural_effusion", "pneumothorax")
+        free = (chest.pleura if at_wall else chest.lung)[finding["side"]][:, :, rows]
+        occupancy = np.zeros(grid.shape, np.float32)
+        part = grid._replace(z=grid.z[rows])
+        occupancy[:, :, rows] = _paint(part, chest.hu[:, :, rows], free, anatomy, finding, rng)
+        painted.append(occupancy)
+    return painted
