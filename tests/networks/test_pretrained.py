@@ -219,7 +219,7 @@ def test_volume_constant_along_z_has_the_patches_of_its_slice() -> None:
     image = torch.rand(1, 1, 32, 32)
     flat = own.tokenizer.image_patch(image)
     deep = own.tokenizer.volume_patch(image.unsqueeze(-1).expand(-1, -1, -1, -1, 8))
-    torch.testing.assert_close(deep, flat.unsqueeze(-1).expand_as(deep), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(deep, flat.unsqueeze(-1).expand_as(deep), atol=1e-4, rtol=0)
 
 
 def test_kind_of_xrays_is_set_to_zero_and_said() -> None:
