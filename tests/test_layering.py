@@ -31,30 +31,34 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("monai", "transformers", "tokenizers", "safetensors"),
         *("monai_unimedi.networks.blocks", "monai_unimedi.networks.nets"),
     },
-    "networks.pretrained": {
-        *("monai", "transformers", "safetensors"),
-        *("monai_unimedi.networks.blocks", "monai_unimedi.networks.pretrained"),
+    "networks": {  # pretrained.py and the files it is made of: they work on any module, by key
+        *("monai", "transformers", "safetensors", "huggingface_hub", "monai_unimedi.networks.blocks"),
+        *(f"monai_unimedi.networks.{name}" for name in ("pretrained", "checkpoints", "conversion")),
     },
-    "networks": {"monai_unimedi.networks"},
     "losses": {"monai", "monai_unimedi.losses"},
     "metrics": {"monai", "scipy", "sklearn", "monai_unimedi.metrics"},
     "transforms": {"monai", "tokenizers", "scipy", "monai_unimedi.transforms", "monai_unimedi.data"},
     "data": {
         *("monai.transforms", "monai.data", "monai_unimedi.data", "monai_unimedi.transforms"),
         *("transformers", "tokenizers", "itk", "nibabel", "pydicom", "PIL"),
-        *("scipy", "pyarrow", "joblib", "psutil"),
+        *("scipy", "pyarrow", "joblib", "psutil", "filelock"),
     },
     "engines": {"monai", "ignite", "monai_unimedi.engines", "monai_unimedi.handlers"},
     "handlers": {"monai", "ignite", "psutil", "monai_unimedi.handlers", "monai_unimedi.engines"},
     "inferers": {"monai", "monai_unimedi.networks.blocks", "monai_unimedi.inferers"},
     "visualize": {
         *("monai.visualize", "monai_unimedi.visualize"),
-        *("matplotlib", "contourpy", "jinja2", "PIL", "scipy", "sklearn", "tensorboard"),
+        *("matplotlib", "contourpy", "jinja2", "PIL", "scipy", "sklearn", "threadpoolctl", "tensorboard"),
     },
     "": set(),
 }
 UNRESTRICTED = ("__main__", "verbs")
-DISTRIBUTIONS = {"ignite": "pytorch-ignite", "sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "ignite": "pytorch-ignite",
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+    "huggingface_hub": "huggingface-hub",
+}
 NOT_CREATED = {"utils", "common", "helpers", "misc"}
 
 
