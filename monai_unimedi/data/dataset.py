@@ -167,7 +167,7 @@ class SourceDataset(Dataset):
 
 
 def _reseed(transform: Randomizable, seed: int) -> None:
-    """``set_random_state``, without building a new generator (70 times the cost) where that is all it does."""
+    """``set_random_state``, without a new generator (70 times the cost) where that is all it makes."""
     if type(transform).set_random_state is Randomizable.set_random_state:
         transform.R.seed(seed)
     else:

@@ -75,7 +75,7 @@ class SourcesBatchSampler(Sampler[list[Request]]):
                 )
             if size % self.world_size:
                 raise ValueError(
-                    f"Source {name!r}: the batch counts all ranks, so {self.world_size} must divide it, got {size}."
+                    f"Source {name!r}: the {self.world_size} ranks must divide the batch of all, got {size}."
                 )
 
     def batches_per_pass(self, source: str) -> int:

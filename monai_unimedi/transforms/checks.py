@@ -21,7 +21,7 @@ __all__ = ["CheckImage", "CheckImaged", "RowError", "row_location"]
 
 
 class RowError(ValueError):
-    """A row of a datalist that cannot be used; the message names source, row, id, key and path as far as known."""
+    """A row of a datalist that cannot be used; the message names its source, row, id, key and path."""
 
 
 def row_location(data: Mapping[Hashable, object], key: Hashable) -> str:

@@ -140,8 +140,8 @@ class CropOrPadBody(Transform):
         regions, count = ndimage.label(volume > self.threshold)
         if count == 0:
             return [(n - 1) / 2 for n in volume.shape]
-        largest = 1 + int(np.argmax(np.bincount(regions.ravel())[1:]))
-        box = ndimage.find_objects(regions == largest)[0]
+        largest = int(np.argmax(np.bincount(regions.ravel())[1:]))
+        box = ndimage.find_objects(regions)[largest]
         return [(side.start + side.stop - 1) / 2 for side in box]
 
     def __call__(
@@ -160,9 +160,9 @@ class CropOrPadBody(Transform):
         shape = tuple(image.shape[1:])
         if shape == self.size:
             return image
-        cut = tuple(slice(max(a, 0), min(a + s, n)) for a, n, s in zip(start, shape, self.size))
+        cut = [slice(max(a, 0), min(a + s, n)) for a, n, s in zip(start, shape, self.size)]
         pad = [(max(-a, 0), max(a + s - n, 0)) for a, n, s in zip(start, shape, self.size)]
-        array = convert_to_numpy(image)[(slice(None), *cut)]
+        array = convert_to_numpy(image)[(slice(None), cut[0], cut[1], cut[2])]
         if self.padding == "edge" and not is_mask:
             array = np.pad(array, [(0, 0), *pad], mode="edge")
         else:
@@ -224,7 +224,8 @@ class CropOrPadBodyd(MapTransform):
         for key in self.key_iterator(row):
             if tuple(row[key].shape[1:]) != shape:
                 raise ValueError(
-                    f"{key!r} must have the shape of {self.source_key!r}, {shape}, got {tuple(row[key].shape[1:])}."
+                    f"{key!r} must have the shape of {self.source_key!r}, {shape}, "
+                    f"got {tuple(row[key].shape[1:])}."
                 )
             row[key] = self.crop(row[key], start, is_mask=key != self.source_key)
         return row

@@ -30,7 +30,7 @@ _MAX_PERCENTILE_PIXELS = 65536
 
 
 def _meta(image: NdarrayOrTensor, *names: str) -> object:
-    """First metadata entry of a MetaTensor under one of ``names``; PydicomReader's nested form is unwrapped."""
+    """First metadata entry of a MetaTensor under one of ``names``; PydicomReader's form is unwrapped."""
     meta = image.meta if isinstance(image, MetaTensor) else {}
     value = next((meta[name] for name in names if name in meta), None)
     if isinstance(value, Mapping) and "Value" in value:

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rows a step sees: pure in (seed, step), each source on its own passes, shared among ranks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from monai_unimedi.data.samplers import SourcesBatchSampler
+
+LENGTHS, SIZES = {"2d": 23, "3d": 10}, {"2d": 4, "3d": 2}
+
+
+def sampler(**options: Any) -> SourcesBatchSampler:
+    return SourcesBatchSampler(**{"lengths": LENGTHS, "batch_sizes": SIZES, "seed": 3, **options})
+
+
+def test_a_step_holds_one_batch_of_each_source() -> None:
+    for requests in islice(sampler(), 20):
+        assert [source for source, _, _ in requests] == ["2d"] * 4 + ["3d"] * 2
+
+
+def test_each_source_runs_through_its_own_passes() -> None:
+    steps = list(islice(sampler(), 10))
+    for source, per_pass in (("2d", 5), ("3d", 5)):
+        for start in range(0, 10, per_pass):
+            rows = [r for requests in steps[start : start + per_pass] for s, r, _ in requests if s == source]
+            assert max(Counter(rows).values()) == 1
+            assert len(rows) == per_pass * SIZES[source]
+    assert [sampler().visit("2d", t) for t in (0, 4, 5, 9, 10)] == [0, 0, 1, 1, 2]
+
+
+def test_length_is_the_longest_source_once() -> None:
+    assert len(sampler()) == 5
+    assert len(sampler(lengths={"2d": 40, "3d": 10})) == 10
+    assert len(sampler(steps_per_epoch=7)) == 7
+
+
+def test_resuming_at_a_step_gives_the_steps_that_were_left() -> None:
+    whole = list(islice(sampler(), 30))
+    for start in (0, 1, 5, 13):
+        resumed = sampler()
+        resumed.load_state_dict({"step": start, "seed": 3})
+        assert list(islice(resumed, 30 - start)) == whole[start:]
+        assert resumed.state_dict() == {"step": start, "seed": 3}
+    assert list(islice(sampler(seed=4), 30)) != whole
+
+
+def test_requests_do_not_depend_on_the_order_of_asking() -> None:
+    one = sampler()
+    backwards = {t: one.requests(t) for t in reversed(range(12))}
+    assert [backwards[t] for t in range(12)] == list(islice(sampler(), 12))
+
+
+def test_ranks_together_are_the_whole_batch() -> None:
+    for step in range(8):
+        whole = sampler().requests(step)
+        parts = [sampler(rank=r, world_size=2).requests(step) for r in range(2)]
+        for source in LENGTHS:
+            together = [q for part in parts for q in part if q[0] == source]
+            assert together == [q for q in whole if q[0] == source]
+
+
+def test_sample_seed_is_stable_and_changes_with_the_visit() -> None:
+    seeds: dict[tuple[str, int], set[int]] = {}
+    for requests in islice(sampler(), 50):
+        for source, row, seed in requests:
+            assert 0 <= seed < 2**63
+            seeds.setdefault((source, row), set()).add(seed)
+    assert min(len(s) for s in seeds.values()) > 4
+    assert len(set.union(*seeds.values())) == 50 * 6
+    assert sampler().requests(0)[0] == ("2d", 20, 4609027299059555217)
+
+
+def test_without_shuffling_rows_come_in_order() -> None:
+    rows = [r for requests in islice(sampler(shuffle=False), 2) for s, r, _ in requests if s == "2d"]
+    assert rows == list(range(8))
+
+
+def test_source_of_batch_size_zero_is_left_out() -> None:
+    alone = sampler(batch_sizes={"2d": 4, "3d": 0})
+    assert {source for source, _, _ in alone.requests(0)} == {"2d"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_sizes": {"2d": 1, "3d": 2}}, "'2d': contrast needs a batch of at least 2 rows, got 1"),
+        ({"batch_sizes": {"2d": 4, "3d": 12}}, "'3d' has 10 rows, fewer than its batch of 12"),
+        ({"batch_sizes": {"2d": 3, "3d": 2}, "world_size": 2}, "2 ranks must divide the batch of all, got 3"),
+        ({"batch_sizes": {}}, "At least one source"),
+        ({"rank": 2, "world_size": 2}, r"rank must lie in \[0, 2\)"),
+    ],
+)
+def test_documented_errors(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sampler(**options)
+
+
+def test_state_of_another_seed_raises() -> None:
+    with pytest.raises(ValueError, match="seed 3, its saved state 4"):
+        sampler().load_state_dict({"step": 1, "seed": 4})
+    with pytest.raises(ValueError, match="must not be negative"):
+        sampler().set_step(-1)
