@@ -44,6 +44,22 @@ def findings_key(arrays: Mapping[str, Any], row: int) -> Hashable:
     return None
 
 
+def compare_findings(
+    one: tuple[Mapping[str, Any], int], two: tuple[Mapping[str, Any], int], label_names: Sequence[str]
+) -> str | None:
+    """How the findings of two cases, (arrays, row) each, relate.
+
+    Returns:
+        ``same``, ``shared`` (a finding in common), ``other``, or None where nothing is known of one of them.
+    """
+    indices = [finding_indices(*case, label_names) for case in (one, two)]
+    if indices[0] is None or indices[1] is None:
+        return None
+    if findings_key(*one) == findings_key(*two):
+        return "same"
+    return "shared" if set(indices[0]) & set(indices[1]) else "other"
+
+
 def describe_findings(
     arrays: Mapping[str, Any], row: int, label_names: Sequence[str], in_full: bool
 ) -> list[dict[str, Any]] | None:
@@ -85,7 +101,7 @@ def nearest(query: Tensor, pool: Tensor, count: int) -> list[tuple[int, float]]:
 
 
 def choose_examples(arrays: Mapping[str, Any], label_names: Sequence[str], count: int) -> list[int]:
-    """Rows to show, chosen without looking at a result: each finding's first case in turn, else evenly spaced.
+    """Rows to show, chosen without looking at a result: each finding's first case in turn, or evenly spaced.
 
     Cases with one finding come before cases with several, so that each picture shows one thing.
     """

@@ -14,12 +14,12 @@ WIDTH, HEIGHT = 360, 150
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 22
 MAX_POINTS = 120
 MAX_CHARTS = 9
-SOURCE_NAMES = {"2d": "X-ray", "3d": "CT", "": "total"}
+SOURCE_NAMES = {"2d": "X-ray", "3d": "CT"}
 TERM_NAMES = {
-    "loss": "loss, total",
-    "loss_vl": "loss, image-text",
-    "loss_icl": "loss, distillation of [CLS]",
-    "loss_pcl": "loss, distillation of patches",
+    "loss": "total loss",
+    "loss_vl": "image-text",
+    "loss_icl": "distillation, [CLS]",
+    "loss_pcl": "distillation, patches",
 }
 SOURCE_IN_KEY = re.compile(r"(?:^|(?<=[_./ ]))(2d|3d)(?:$|(?=[_./ ]))")
 
@@ -105,7 +105,8 @@ def _flatten(entry: Mapping[str, Any], source: str = "") -> list[tuple[str, str,
 def _chart(
     term: str, lines: Mapping[str, Sequence[tuple[float, float]]], span: tuple[float, float]
 ) -> dict[str, Any]:
-    thinned = {source: _thin(points) for source, points in lines.items()}
+    shown = {source: points for source, points in lines.items() if source or len(lines) == 1}
+    thinned = {source: _thin(points) for source, points in shown.items()}
     values = [value for points in thinned.values() for _, value in points]
     first, last = span
     low = min([0.0, *values])
@@ -124,7 +125,7 @@ def _chart(
         "lines": [
             {
                 "source": source or "all",
-                "name": SOURCE_NAMES.get(source, source),
+                "name": SOURCE_NAMES.get(source, ""),
                 "path": _path(
                     [(LEFT + (step - first) * scale, _y(value, low, high)) for step, value in points]
                 ),

@@ -62,6 +62,7 @@ def metric_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
             tables.setdefault(tuple(figures), []).append(row)
         if tables:
+            tables = dict(sorted(tables.items(), key=lambda item: len(item[1]) == 1))
             title = words(key)[:1].upper() + words(key)[1:]
             sections.append(
                 {"title": title, "tables": [_table(names, rows) for names, rows in tables.items()]}
@@ -129,7 +130,7 @@ def _groups(node: Mapping[str, Any], path: tuple[str, ...]) -> list[tuple[tuple[
 def _table(names: tuple[str, ...], rows: list[dict[str, Any]]) -> dict[str, Any]:
     """A single row becomes a list of name and figure."""
     columns = [f"{name} % of labels" if name in PERCENT_COLUMNS else words(name) for name in names]
-    if len(rows) > 1 or len(columns) < 2:
+    if len(rows) > 1:
         return {"columns": columns, "rows": rows}
     prefix = f"{rows[0]['name']} · " if rows[0]["name"] else ""
     return {

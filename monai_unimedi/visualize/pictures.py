@@ -67,7 +67,8 @@ class Pictures:
         arrays = self.test[source]
         image = torch.as_tensor(arrays["image"][row])[0]
         width, height, slices = (*image.shape, 1)[:3]
-        lesion = _optional(arrays, "lesion_mask", row)
+        mask = _optional(arrays, "lesion_mask", row)
+        lesion = None if mask is None else mask.reshape(image.shape)  # with or without a channel
         attention = _optional(arrays, "attention", row)
         outlines = [] if lesion is None else self._outlines(name, lesion)
         return {

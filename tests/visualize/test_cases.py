@@ -5,7 +5,13 @@ from typing import Any
 
 import torch
 
-from monai_unimedi.visualize.cases import choose_examples, describe_findings, findings_key, nearest
+from monai_unimedi.visualize.cases import (
+    choose_examples,
+    compare_findings,
+    describe_findings,
+    findings_key,
+    nearest,
+)
 
 NAMES = ["nodule", "ground_glass"]
 
@@ -50,3 +56,17 @@ def test_findings_are_named_with_or_without_detail() -> None:
         {"name": "ground glass", "colour": 1, "detail": ""}
     ]
     assert describe_findings({"id": ["a"]}, 0, NAMES, in_full=True) is None
+
+
+def test_relation_tells_same_from_shared_from_other() -> None:
+    source = arrays(["nodule"], ["nodule"], ["nodule", "ground_glass"], ["ground_glass"], [], [])
+    relations = [compare_findings((source, 0), (source, row), NAMES) for row in range(1, 5)]
+    assert relations == ["same", "shared", "other", "other"]
+    assert compare_findings((source, 4), (source, 5), NAMES) == "same"
+    assert compare_findings((source, 0), ({"id": ["a"]}, 0), NAMES) is None
+
+
+def test_same_finding_elsewhere_is_only_shared() -> None:
+    left, right = arrays(["nodule"]), arrays(["nodule"])
+    right["findings"][0][0]["side"] = "right"
+    assert compare_findings((left, 0), (right, 0), NAMES) == "shared"

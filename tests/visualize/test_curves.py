@@ -19,14 +19,14 @@ from monai_unimedi.visualize.curves import loss_charts, number, slice_curve
 )
 def test_sources_of_a_term_share_a_chart(entry: dict[str, Any]) -> None:
     (chart,) = loss_charts([{"step": step} | entry for step in range(5)])
-    assert chart["title"] == "loss, image-text"
+    assert chart["title"] == "image-text"
     assert [line["source"] for line in chart["lines"]] == ["2d", "3d"]
     assert [line["end"] for line in chart["lines"]] == ["1", "2"]
 
 
 def test_total_loss_comes_first_and_clocks_are_no_curves() -> None:
     history = [{"step": step, "lr": 0.1, "loss_vl": 1.0, "loss": 2.0, "seconds": step} for step in range(3)]
-    assert [chart["title"] for chart in loss_charts(history)] == ["loss, total", "loss, image-text", "lr"]
+    assert [chart["title"] for chart in loss_charts(history)] == ["total loss", "image-text", "lr"]
 
 
 def test_long_history_is_thinned_by_means() -> None:

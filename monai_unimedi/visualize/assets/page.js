@@ -10,7 +10,7 @@ function showSlice(scroll, slice) {
   const scores = (scroll.dataset.scores || "").split("|");
   if (scores[slice]) facts.push("score " + scores[slice]);
   if (numbers(scroll.dataset.lesion).includes(slice)) facts.push("lesion");
-  if (numbers(scroll.dataset.chosen).includes(slice)) facts.push("chosen");
+  if (scroll.dataset.scores && numbers(scroll.dataset.chosen).includes(slice)) facts.push("chosen");
   for (const output of scroll.querySelectorAll("output.slice")) output.textContent = facts.join(" · ");
   for (const range of scroll.querySelectorAll("input.slices")) {
     range.value = slice;
