@@ -2,8 +2,9 @@
 """The figures of one evaluation, section by section.
 
 Each section reads evaluation arrays and yields `(path, figure)`, the path being the figure's place in the
-metrics file. Where data lack what a figure needs, a sentence stands in the figure's place. A path that starts
-with ``extra`` holds detail beyond the agreed keys.
+metrics file. Intervals are over cases; of rankings, over queries, the pool staying as it is. Where data lack
+what a figure needs, a sentence stands in the figure's place. A path that starts with ``extra`` holds detail
+beyond the agreed keys.
 """
 
 from __future__ import annotations

@@ -65,3 +65,10 @@ def test_one_class_finding_is_nan_and_a_constant_feature_is_harmless() -> None:
     assert scores.shape == (2, 20, 3)
     assert scores.isnan().all(dim=1).tolist() == [[False, True, False]] * 2
     assert scores[..., [0, 2]].abs().max() < 100
+
+
+def test_draws_show_different_labels_and_follow_the_seed() -> None:
+    (train, label), (test, _) = features(300, 0, 1.0), features(20, 1, 1.0)
+    scores = linear_probe_scores(train, label, test, 10, num_draws=2)
+    assert not torch.equal(scores[0], scores[1])
+    assert torch.equal(scores, linear_probe_scores(train, label, test, 10, num_draws=2))

@@ -113,6 +113,17 @@ def test_normals_do_not_ask(metrics: dict[str, Any], everything: dict[str, Any])
     assert metrics["retrieval"]["2d"]["image_to_report"]["R@1"]["count"] == num_abnormal
 
 
+def test_small_lesions_are_counted_apart(metrics: dict[str, Any], everything: dict[str, Any]) -> None:
+    num_slices = (everything["test"]["3d"]["lesion_mask"] != 0).flatten(1, 2).any(dim=1).sum(dim=1)
+    expected = {
+        "all": int((num_slices > 0).sum()),
+        "small": int(((num_slices > 0) & (num_slices <= 2)).sum()),
+    }
+    assert expected["small"] < expected["all"]
+    for subset, count in expected.items():
+        assert metrics["slice_selection"][subset]["attention"]["hit@1"]["count"] == count
+
+
 def test_own_data_without_labels_and_masks_gives_retrieval_and_lists_the_rest() -> None:
     bare = {
         key: arrays("3d", 12, 0)[key]
