@@ -36,31 +36,28 @@ def embedding_maps(test: Mapping[str, Mapping[str, Any]], label_names: Sequence[
     cases = [(source, row) for source, arrays in test.items() for row in _rows(arrays)]
     if len(cases) < 3:
         return []
-    embeddings = np.stack(
-        [torch.as_tensor(test[source]["image_embedding"][row]).float().numpy() for source, row in cases]
-    )
+    rows = [torch.as_tensor(test[source]["image_embedding"][row]).float().numpy() for source, row in cases]
     findings = [finding_indices(test[source], row, label_names) for source, row in cases]
+    return [
+        {"title": title, "note": note, "size": SIZE, "points": _points(cases, findings, _fit(plane), test)}
+        for title, note, plane in _planes(np.nan_to_num(np.stack(rows)), num_sources=len(test))
+    ]
+
+
+def _planes(embeddings: np.ndarray, num_sources: int) -> list[tuple[str, str, np.ndarray]]:
+    """(title, note, (N, 2)) of each projection."""
     pca = PCA(n_components=2, svd_solver="full")
     components = pca.fit_transform(embeddings)
     share = 100 * float(np.nan_to_num(pca.explained_variance_ratio_).sum())
-    planes = [
-        (
-            "Principal components",
-            f"{share:.0f} % of the variance; a gap between the dimensions would show here",
-            components,
-        )
-    ]
-    if len(cases) >= MIN_POINTS_FOR_TSNE:
-        perplexity = min(30.0, (len(cases) - 1) / 4)
+    gap = "; a gap between the dimensions would show here" if num_sources > 1 else ""
+    planes = [("Principal components", f"{share:.0f} % of the variance{gap}", components)]
+    if len(embeddings) >= MIN_POINTS_FOR_TSNE:
+        perplexity = min(30.0, (len(embeddings) - 1) / 4)
+        tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=0)
         with threadpool_limits(limits=1):  # so small that threads only wait, and the same on every machine
-            tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=0).fit_transform(
-                embeddings
-            )
-        planes.append(("t-SNE", "neighbours are kept; distances between groups mean nothing", tsne))
-    return [
-        {"title": title, "note": note, "size": SIZE, "points": _points(cases, findings, _fit(plane), test)}
-        for title, note, plane in planes
-    ]
+            neighbours = tsne.fit_transform(embeddings)
+        planes.append(("t-SNE", "neighbours are kept; distances between groups mean nothing", neighbours))
+    return planes
 
 
 def _rows(arrays: Mapping[str, Any]) -> list[int]:

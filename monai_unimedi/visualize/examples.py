@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cases a page shows, each with its neighbours in the common space: reports, and images of both dimensions."""
+"""The cases a page shows, each with its neighbours in the common space: reports and images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUM_NEIGHBOURS = 3
 
 
 class Examples:
-    """Chooses cases of each source and gathers for each its picture, its findings and what lies nearest to it.
+    """Chooses cases of each source; gathers for each its picture, its findings and what lies nearest to it.
 
     Args:
         sources: evaluation arrays per source.

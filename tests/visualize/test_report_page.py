@@ -196,6 +196,7 @@ def test_one_dimension_alone_without_labels_or_masks(
     assert f"images-{source}" in page.ids
     assert "crossings" not in page.ids
     assert "no labels" in page.text
+    assert "outline" not in page.ids
 
 
 def test_images_and_embeddings_alone_are_enough(tmp_path: Path, test_arrays: dict[str, Any]) -> None:
