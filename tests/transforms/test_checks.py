@@ -58,4 +58,4 @@ def test_message_names_row_id_key_and_path() -> None:
     place = "source '3d', row 7, id 'ct-7', key 'image', path 'ct/7.nii'"
     assert row_location(row, "image") == place
     with pytest.raises(RowError, match=place):
-        CheckImaged("image")(row)  # type: ignore[arg-type]
+        CheckImaged("image")(row)

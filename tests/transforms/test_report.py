@@ -27,7 +27,7 @@ def test_cleaning_keeps_words_and_drops_breaks_and_marks() -> None:
 
 def test_report_that_is_no_text_raises() -> None:
     with pytest.raises(TypeError, match="must be a string, got float"):
-        ReportText()(float("nan"))  # type: ignore[arg-type]
+        ReportText()(float("nan"))
 
 
 def test_sections_are_found_by_heading() -> None:
@@ -91,6 +91,6 @@ def test_replays_under_a_seed() -> None:
     show = RandReportSentencesd(prob=1.0)
     runs = [
         [show.set_random_state(seed=s)({"report": REPORT})["report"] for s in range(10)] for _ in range(2)
-    ]  # type: ignore[operator]
+    ]
     assert runs[0] == runs[1]
     assert len(set(runs[0])) > 2

@@ -81,11 +81,11 @@ def test_mask_stays_a_mask_on_the_image_grid() -> None:
     mask = (np.random.RandomState(0).rand(1, 20, 20, 10) > 0.8).astype(np.uint8) * 5
     row = {"image": volume(np.random.rand(1, 20, 20, 10)), "lesion_mask": MetaTensor(torch.as_tensor(mask))}
     row["lesion_mask"].affine = row["image"].affine
-    result = ResampleVolumed(["image", "lesion_mask"], (2, 2, 1), ["area", "nearest"])(row)  # type: ignore[arg-type]
+    result = ResampleVolumed(["image", "lesion_mask"], (2, 2, 1), ["area", "nearest"])(row)
     assert result["lesion_mask"].dtype == torch.uint8
     assert set(np.unique(result["lesion_mask"])) <= {0, 5}
     assert result["lesion_mask"].shape == result["image"].shape
-    assert np.allclose(result["lesion_mask"].affine, result["image"].affine)  # type: ignore[union-attr]
+    assert np.allclose(result["lesion_mask"].affine, result["image"].affine)
 
 
 def test_array_and_dictionary_agree() -> None:
@@ -130,7 +130,7 @@ def test_window_lies_round_the_body_and_keeps_the_affine() -> None:
     assert int((result == 30).sum()) == int((image == 30).sum())
     assert int((result == 100).sum()) == 0
     lesion, place = np.argwhere(image[0].numpy() == 200)[0], np.argwhere(np.asarray(result[0]) == 200)[0]
-    assert np.allclose(world(image, tuple(lesion)), world(result, tuple(place)))  # type: ignore[arg-type]
+    assert np.allclose(world(image, tuple(lesion)), world(result, tuple(place)))
 
 
 def test_padding_loses_nothing_and_is_air() -> None:

@@ -131,7 +131,7 @@ def test_downsampling_averages_and_upsampling_interpolates() -> None:
 def test_mask_keeps_its_values_beside_the_image() -> None:
     mask = (torch.rand(1, 30, 20) > 0.5).to(torch.uint8) * 6
     row = {"image": torch.rand(1, 30, 20), "lesion_mask": mask}
-    result = ScaleXrayd(["image", "lesion_mask"], 12, mode=["area", "nearest"])(row)  # type: ignore[arg-type]
+    result = ScaleXrayd(["image", "lesion_mask"], 12, mode=["area", "nearest"])(row)
     assert result["lesion_mask"].dtype == torch.uint8
     assert set(np.unique(result["lesion_mask"])) == {0, 6}
     assert result["lesion_mask"].shape == (1, 12, 12)
