@@ -42,8 +42,15 @@ class ClassRowAttention(nn.Module):
         return [qkv[0], qkv[1], qkv[2]]
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Attention output (B, L, C) of q, k, v."""
-        x = F.scaled_dot_product_attention(q, k, v)
+        """Attention output (B, L, C) of q, k, v.
+
+        Scaled-dot-product attention, but for bfloat16 on a CPU, where its backward pass is four times slower than
+        two batched products (``docs/decisions.md``).
+        """
+        if q.dtype == torch.bfloat16 and not q.is_cuda:
+            x = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
+        else:
+            x = F.scaled_dot_product_attention(q, k, v)
         return self.out(x.transpose(1, 2).flatten(2))
 
     def class_row(self, q: torch.Tensor, k: torch.Tensor, num_groups: int) -> torch.Tensor:

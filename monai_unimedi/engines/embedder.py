@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation engine: every image (and report) of the loaders becomes arrays in the common space."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from ignite.metrics import Metric
+from monai.engines import Evaluator
+from monai.engines.utils import IterationEvents
+from torch import nn
+
+__all__ = ["EmbeddingEvaluator"]
+
+CARRIED = ("id", "report", "findings", "label", "lesion_mask", "image", "pair_group")
+
+
+class EmbeddingEvaluator(Evaluator):
+    """Embeds batches ``{source: {"image", "input_ids"?, ...}}`` and collects what was found, by source.
+
+    ``state.output`` of an iteration is ``{source: {...}}`` with ``image_embedding`` (B, E) and, where the batch has
+    text and a report tower is given, ``text_embedding`` (B, E), both L2-normalised; with ``with_attention`` also
+    ``feature`` (B, C), ``attention`` (B, gx, gy[, S]), and for volumes ``slice_scores`` (B, S) and ``slice_indices``
+    (B, k). :attr:`arrays` holds all of them after a run, on the CPU, with what the batches carried
+    (ids, reports, findings, labels, lesion masks, images).
+
+    Args:
+        device: where to compute.
+        val_data_loader: batches by source.
+        image_encoder: the image tower (:class:`UniMediImageEncoder`, or its like).
+        report_encoder: the report tower; None embeds images alone.
+        with_attention: whether features, attention and slice scores are wanted.
+        carried: keys of the batch to keep.
+        key_val_metric, val_handlers: as in MONAI's ``Evaluator``; metrics read ``state.output``.
+        amp: bfloat16 autocast on the device's type.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        val_data_loader: Iterable,
+        image_encoder: nn.Module,
+        report_encoder: nn.Module | None = None,
+        with_attention: bool = False,
+        carried: Sequence[str] = CARRIED,
+        key_val_metric: dict[str, Metric] | None = None,
+        val_handlers: Sequence | None = None,
+        metric_cmp_fn: Callable[[Any, Any], bool] = lambda current, best: current > best,
+        amp: bool = False,
+    ) -> None:
+        super().__init__(
+            device=device,
+            val_data_loader=val_data_loader,
+            key_val_metric=key_val_metric,
+            val_handlers=val_handlers,
+            metric_cmp_fn=metric_cmp_fn,
+            amp=amp,
+            decollate=False,
+        )
+        self.image_encoder = image_encoder
+        self.report_encoder = report_encoder
+        self.with_attention = with_attention
+        self.carried = tuple(carried)
+        self._parts: dict[str, dict[str, list]] = {}
+
+    def run(self, global_epoch: int = 1) -> None:
+        """Embed everything once; towers are in eval meanwhile and get their modes back."""
+        towers = [tower for tower in (self.image_encoder, self.report_encoder) if tower is not None]
+        modes = [tower.training for tower in towers]
+        for tower in towers:
+            tower.eval()
+        self._parts = {}
+        try:
+            super().run(global_epoch)
+        finally:
+            for tower, mode in zip(towers, modes):
+                tower.train(mode)
+
+    @property
+    def arrays(self) -> dict[str, dict[str, Any]]:
+        """Everything of the last run: tensors (N, ...) on the CPU, lists of N for the rest."""
+        return {
+            source: {
+                key: torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [row for part in parts for row in part]
+                for key, parts in keyed.items()
+            }
+            for source, keyed in self._parts.items()
+        }
+
+    def _iteration(self, engine: Any, batchdata: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        device_type = engine.state.device.type
+        output = {}
+        with torch.inference_mode(), torch.autocast(device_type, torch.bfloat16, enabled=self.amp):
+            for source, batch in batchdata.items():
+                output[source] = self._embed(batch)
+        for source, embedded in output.items():
+            parts = self._parts.setdefault(source, defaultdict(list))
+            for key, value in embedded.items():
+                parts[key].append(value.float().cpu() if value.is_floating_point() else value.cpu())
+            for key in self.carried:
+                if key in batchdata[source]:
+                    value = batchdata[source][key]
+                    parts[key].append(torch.as_tensor(value).cpu() if isinstance(value, torch.Tensor) else list(value))
+            if "pair_group" in batchdata[source]:
+                embedded["pair_group"] = batchdata[source]["pair_group"]
+        engine.state.output = output
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+    def _embed(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        device, tower = self.state.device, self.image_encoder
+        image = torch.as_tensor(batch["image"]).as_subclass(torch.Tensor).to(device)
+        found = {}
+        if self.with_attention:
+            found["attention"] = tower.attention_map(image)
+            scores = None
+            if image.dim() == 5:
+                scores = found["slice_scores"] = tower.slice_scores(image)
+            indices = tower.select_slices(image, scores, None)
+            if indices is not None:
+                found["slice_indices"] = indices
+            found["feature"] = tower.vit(image, indices)[:, 0]
+            found["image_embedding"] = tower.project(found["feature"])
+        else:
+            found["image_embedding"] = tower(image)
+        if self.report_encoder is not None and "input_ids" in batch:
+            text = self.report_encoder(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+            found["text_embedding"] = text
+        return found
