@@ -89,7 +89,7 @@ def generate_ct(
     image_stream, report_stream = seed.spawn(2)
     rng = np.random.default_rng(image_stream)
     anatomy, findings, centre = _draw_patient(rng, shape[2] * spacing[2], MAX_OFFSET["3d"])
-    grid = Grid.around(shape, spacing, centre, zoom=rng.uniform(0.95, 1.15))
+    grid = Grid.around(shape, spacing, centre, zoom=rng.uniform(0.88, 1.18))
     chest = render_chest(grid, anatomy, rng)
     shapes = [occupancy > 0.5 for occupancy in paint_findings(grid, chest, anatomy, findings, rng)]
     for is_lesion, finding in zip(shapes, findings):
@@ -125,8 +125,10 @@ def generate_xray(
     zoom = rng.uniform(0.92, 1.08)
     spacing = (pixel, 2.3 * anatomy.body[1] * zoom / XRAY_DEPTH, pixel)
     grid = Grid.around((shape[0], XRAY_DEPTH, shape[1]), spacing, (centre[0], 0.0, centre[2]), zoom)
-    chest = render_chest(grid, anatomy, rng, draw_ribs=False)
-    shapes = [(o > 0.5).any(axis=1)[:, ::-1] for o in paint_findings(grid, chest, anatomy, findings, rng)]
+    chest = render_chest(grid, anatomy, rng, is_ct=False)
+    shapes = [
+        np.any(o > 0.5, axis=1)[:, ::-1] for o in paint_findings(grid, chest, anatomy, findings, rng, 1.5)
+    ]
     image = _expose(project(grid, anatomy, chest.hu, zoom)[:, ::-1], rng)
     return {
         "image": image,
@@ -136,11 +138,10 @@ def generate_xray(
 
 
 def _expose(attenuation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Film: automatic exposure with jitter, a random gamma, noise; uint8."""
-    low, high = np.quantile(attenuation, (0.02, 0.86))
-    value = (attenuation - low) / max(high - low, 1e-3)
-    value = rng.uniform(0.0, 0.08) + rng.uniform(0.75, 0.86) * np.clip(value, 0, 1.15) ** rng.uniform(
-        0.8, 1.3
-    )
-    value += rng.uniform(0.008, 0.025) * rng.standard_normal(value.shape, dtype=np.float32)
+    """Film: automatic exposure with jitter, gamma, noise; uint8."""
+    high = np.quantile(attenuation, 0.86)
+    low = rng.uniform(0.75, 0.98) * np.quantile(attenuation[attenuation > 0.2 * high], 0.06)
+    value = np.clip((attenuation - low) / (high - low), 0, 1.15) ** rng.uniform(0.8, 1.25)
+    value = rng.uniform(0.0, 0.08) + rng.uniform(0.75, 0.86) * value
+    value += rng.uniform(0.008, 0.02) * rng.standard_normal(value.shape, dtype=np.float32)
     return np.clip(np.rint(value * 255), 0, 255).astype(np.uint8)

@@ -23,9 +23,10 @@ HALF_HEIGHT = {"small": 20.0, "large": 54.0}  # mm
 RADIUS = {  # mm, in-plane
     "nodule": {"small": (18, 21), "large": (35, 40)},
     "consolidation": {"small": (27, 31), "large": (50, 58)},
-    "ground_glass": {"small": (30, 34), "large": (52, 60)},
+    "ground_glass": {"small": (31, 35), "large": (48, 55)},
 }
-THICKNESS = {"small": (24, 28), "large": (44, 52)}  # mm, of fluid or air along the chest wall
+THICKNESS = {"small": (22, 26), "large": (40, 48)}  # mm, of fluid or air along the chest wall
+MARGIN = 14.0  # mm, by which a lesion may reach out of the field of view
 COUNT_PROBABILITY = (0.15, 0.65, 0.20)  # of none, one and two findings
 
 
@@ -65,9 +66,9 @@ def draw_height(
     """
     placed = [f for f in findings if f["side"]]
     placed = [placed[i] for i in rng.permutation(len(placed))]
-    room = extent / 2 - HALF_HEIGHT[placed[0]["size"] if placed else "small"] + 6
+    room = extent / 2 - HALF_HEIGHT[placed[0]["size"] if placed else "small"] + MARGIN
     room = min(room, max_offset + ZONES["upper"] * lung_height)
-    height = rng.uniform(-room, room)
+    height = room * rng.choice([-1, 1]) * rng.uniform()
     reachable = [z for z, t in ZONES.items() if abs(height - t * lung_height) <= max_offset + 1e-6]
     zone = reachable[rng.integers(len(reachable))]
     offset = height - ZONES[zone] * lung_height
@@ -75,9 +76,12 @@ def draw_height(
         finding["zone"] = zone
         if index == 0:
             continue
-        room = extent / 2 - HALF_HEIGHT[finding["size"]] + 6
+        room = extent / 2 - HALF_HEIGHT[finding["size"]] + MARGIN
         visible = [z for z, t in ZONES.items() if abs(offset + t * lung_height) <= room] or [zone]
-        finding["zone"] = visible[rng.integers(len(visible))]
+        weight = np.array(
+            [abs(offset + ZONES[z] * lung_height) + 40 for z in visible]
+        )  # few lesions lie far out
+        finding["zone"] = visible[rng.choice(len(visible), p=weight / weight.sum())]
         if (
             finding["zone"] == zone or finding["size"] == "large" or placed[0]["size"] == "large"
         ):  # else they touch
@@ -91,36 +95,32 @@ def _draw_centre(rng: np.random.Generator, anatomy: Anatomy, finding: Finding) -
     low, high = (0.64, 0.76) if finding["finding"] == "consolidation" else (0.54, 0.68)
     x = SIDES[finding["side"]] * rng.uniform(low, high) * width
     y = rng.uniform(0.05, 0.40) * depth
-    z = (ZONES[finding["zone"]] + rng.uniform(-0.02, 0.02)) * anatomy.lung_height
+    z = ZONES[finding["zone"]] * anatomy.lung_height + rng.uniform(-3, 3)
     return x, y, z
 
 
 def _blob(
-    grid: Grid, centre: Centre, radius: float, half_height: float, softness: float, ripple: np.ndarray | float
+    grid: Grid, centre: Centre, radii: Centre, softness: float, ripple: np.ndarray | float
 ) -> np.ndarray:
     """A body that keeps its width over most of its height; `ripple` (the grid's shape) makes it irregular."""
-    k = radius / (2 * softness)
-    plane = (((grid.x - centre[0]) / radius) ** 2)[:, None] + ((grid.y - centre[1]) / radius) ** 2
-    distance = plane[:, :, None] + np.abs((grid.z - centre[2]) / half_height) ** 4
+    k = radii[0] / (2 * softness)
+    plane = (((grid.x - centre[0]) / radii[0]) ** 2)[:, None] + ((grid.y - centre[1]) / radii[1]) ** 2
+    distance = plane[:, :, None] + np.abs((grid.z - centre[2]) / radii[2]) ** 3
     return np.clip(0.5 + k * (1 - distance + ripple), 0, 1)
 
 
-def _crescent(
-    grid: Grid, anatomy: Anatomy, finding: Finding, z: float, thickness: float
-) -> tuple[np.ndarray, ...]:
-    """What lies between the chest wall and a lung pushed inwards, and that lung's edge: two occupancies."""
-    inwards = -SIDES[finding["side"]] * thickness
+def _crescent(grid: Grid, anatomy: Anatomy, finding: Finding, z: float, thickness: float) -> np.ndarray:
+    """Occupancy of a lung that fluid or air pushes inwards, most in the middle of the zone."""
+    depth = thickness * np.clip(1 - np.abs((grid.z - z) / HALF_HEIGHT[finding["size"]]) ** 8, 0, 1)
+    inwards = -SIDES[finding["side"]] * depth
     along = (
-        0.6 * thickness * (-1 if finding["finding"] == "pleural_effusion" else 1)
+        0.6 * depth * (-1 if finding["finding"] == "pleural_effusion" else 1)
     )  # fluid behind, air in front
-    lung = lung_hull(grid, anatomy, finding["side"], shift=(inwards, along))
-    half = HALF_HEIGHT[finding["size"]]
-    window = np.clip((half - np.abs(grid.z - z)) / 8 + 0.5, 0, 1)
-    return (1 - lung) * window, 4 * lung * (1 - lung) * window
+    return lung_hull(grid, anatomy, finding["side"], shift=(inwards, along))
 
 
 def _paint(
-    grid: Grid, hu: np.ndarray, free: np.ndarray, anatomy: Anatomy, finding: Finding, rng: Any
+    grid: Grid, hu: np.ndarray, free: np.ndarray, anatomy: Anatomy, finding: Finding, rng: Any, depth: float
 ) -> np.ndarray:
     """Paint one finding, in place.
 
@@ -131,6 +131,7 @@ def _paint(
         anatomy: the patient.
         finding: one of `draw_findings`.
         rng: source of place and texture.
+        depth: stretch of solid lesions along the posterior axis.
 
     Returns:
         Occupancy of the lesion, (X, Y, S).
@@ -138,30 +139,45 @@ def _paint(
     kind, size = finding["finding"], finding["size"]
     centre = _draw_centre(rng, anatomy, finding)
     if kind in ("pleural_effusion", "pneumothorax"):
-        occupancy, edge = _crescent(grid, anatomy, finding, centre[2], rng.uniform(*THICKNESS[size]))
-        occupancy *= free
-        value: Any = rng.uniform(0, 25)
+        pushed = _crescent(grid, anatomy, finding, centre[2], rng.uniform(*THICKNESS[size]))
+        occupancy = np.clip(lung_hull(grid, anatomy, finding["side"]) - pushed, 0, 1) * free
+        value: Any = rng.uniform(-10, 70)
         if kind == "pneumothorax":
             value = AIR
-            hu += np.clip(edge * free, 0, 1) * (0.5 * (AIR / 4 - hu))  # the visceral pleura's line
+            line = np.minimum(occupancy, pushed)  # the visceral pleura
+            hu += line * (AIR / 4 - hu)
+            occupancy -= line
     else:
         radius = rng.uniform(*RADIUS[kind][size])
         ripple = 0.0 if kind == "nodule" else 0.22 * smooth_field(grid, rng, (55, 55, 200))
         softness = anatomy.softness * (1.6 if kind == "ground_glass" else 1.0)
-        occupancy = _blob(grid, centre, radius, HALF_HEIGHT[size], softness, ripple) * free
+        occupancy = _blob(grid, centre, (radius, depth * radius, HALF_HEIGHT[size]), softness, ripple) * free
         value = anatomy.soft_hu + rng.uniform(0, 40)
         if kind == "consolidation":
             value = -40 + 80 * smooth_field(grid, rng, (26, 26, 60))
         if kind == "ground_glass":  # vessels stay visible in it
-            value = np.maximum(hu, anatomy.lung_hu + rng.uniform(300, 360))
+            value = np.maximum(hu, anatomy.lung_hu + rng.uniform(300, 370))
     hu += occupancy * (value - hu)
     return occupancy
 
 
 def paint_findings(
-    grid: Grid, chest: Chest, anatomy: Anatomy, findings: list[Finding], rng: np.random.Generator
+    grid: Grid,
+    chest: Chest,
+    anatomy: Anatomy,
+    findings: list[Finding],
+    rng: np.random.Generator,
+    depth: float = 1.0,
 ) -> list[np.ndarray]:
     """Paint all findings into `chest.hu`, in place.
+
+    Args:
+        grid: the scan.
+        chest: from `render_chest`.
+        anatomy: the patient.
+        findings: with their zones.
+        rng: source of places and textures.
+        depth: stretch of solid lesions along the posterior axis; X-rays, which sum over it, need more than 1.
 
     Returns:
         For each finding its occupancy, float32, the grid's shape; the enlarged heart for cardiomegaly.
@@ -178,6 +194,6 @@ def paint_findings(
         free = (chest.pleura if at_wall else chest.lung)[finding["side"]][:, :, rows]
         occupancy = np.zeros(grid.shape, np.float32)
         part = grid._replace(z=grid.z[rows])
-        occupancy[:, :, rows] = _paint(part, chest.hu[:, :, rows], free, anatomy, finding, rng)
+        occupancy[:, :, rows] = _paint(part, chest.hu[:, :, rows], free, anatomy, finding, rng, depth)
         painted.append(occupancy)
     return painted

@@ -32,18 +32,25 @@ def lung_parameters(anatomy: Anatomy, side: str) -> tuple[tuple[float, float], t
     return (SIDES[side] * 0.52 * width, 2.0), (0.48 * width, 0.94 * depth)
 
 
-def lung_hull(grid: Grid, anatomy: Anatomy, side: str, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """Occupancy of a lung with its base still open; `shift` (mm, x and y) moves it, for crescents along the wall."""
+def lung_hull(
+    grid: Grid, anatomy: Anatomy, side: str, shift: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
+    """Occupancy of a lung whose base is still open.
+
+    Args:
+        grid: the scan, or some slices of it.
+        anatomy: the patient.
+        side: left or right.
+        shift: along x and y (mm), one number per slice each: a lung pushed away from the chest wall.
+    """
     (x, y), (rx, ry) = lung_parameters(anatomy, side)
     half = anatomy.lung_height / 2
     k = min(rx, ry) / (2 * anatomy.softness)
+    shift_x, shift_y = shift or (np.zeros(1, np.float32), np.zeros(1, np.float32))
     height = np.where(grid.z > 0, np.abs(grid.z / half) ** 2.8, np.abs(grid.z / (1.3 * half)) ** 4)
-    plane = (
-        (k + 0.5)
-        - k * (((grid.x - x - shift[0]) / rx) ** 2)[:, None]
-        - k * ((grid.y - y - shift[1]) / ry) ** 2
-    )
-    occupancy = plane[:, :, None] - (k * height).astype(np.float32)
+    columns = (k + 0.5) - k * ((grid.x[:, None] - x - shift_x) / rx) ** 2
+    rows = k * ((grid.y[:, None] - y - shift_y) / ry) ** 2 + k * height.astype(np.float32)
+    occupancy = columns[:, None, :] - rows
     return np.clip(occupancy, 0.0, 1.0, out=occupancy)
 
 
@@ -78,14 +85,15 @@ def _draw_middle(hu: np.ndarray, grid: Grid, anatomy: Anatomy) -> tuple[np.ndarr
     """Mediastinum, aorta with its arch, heart; returns the heart's occupancy and what all of them leave free."""
     soft, edge, half = anatomy.soft_hu, anatomy.softness, anatomy.lung_height / 2
     wide, depth = anatomy.mediastinum, anatomy.thorax[1]
+    blood = soft + 10 + anatomy.contrast
     floor = -half + anatomy.dome["left"]
     middle = (anatomy.heart_shift, -0.22 * depth, floor + 0.72 * anatomy.heart_height)
     size = (anatomy.heart_width, anatomy.heart_depth, anatomy.heart_height)
     organs = [
         (ellipsoid(grid, (0, 8, 0), (wide, 0.72 * depth, 1.2 * half), edge, (2, 2, 6)), soft - 25),
-        (ellipsoid(grid, (24, 0.45 * depth, -30), (13, 13, half), edge, (2, 2, 8)), soft + 10),
-        (ellipsoid(grid, (wide - 2, 6, 0.42 * half), (17, 30, 20), edge), soft + 10),
-        (ellipsoid(grid, middle, size, edge), soft + 12),
+        (ellipsoid(grid, (24, 0.45 * depth, -30), (13, 13, half), edge, (2, 2, 8)), blood),
+        (ellipsoid(grid, (wide - 2, 6, 0.42 * half), (17, 30, 20), edge), blood),
+        (ellipsoid(grid, middle, size, edge), blood),
     ]
     free = np.ones(grid.shape, np.float32)
     for (box, occupancy), value in organs:
@@ -147,7 +155,7 @@ def _vessel_points(
 
 def _scar_points(anatomy: Anatomy, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Zero to three scars: thin lines in the lungs, in no report."""
-    count = rng.integers(0, 4)
+    count = int(rng.integers(0, 4))
     side = rng.choice([1.0, -1.0], count)
     middle = np.stack(
         [
@@ -163,7 +171,7 @@ def _scar_points(anatomy: Anatomy, rng: np.random.Generator) -> tuple[np.ndarray
     along = np.linspace(-0.5, 0.5, 16)
     points = middle[:, None] + direction[:, None] * (length * along)[:, :, None]
     area = rng.uniform(12, 34, (count, 1))  # mm^2
-    return points.reshape(-1, 3), np.broadcast_to(area * length / 16, (count, 16)).reshape(-1)
+    return points.reshape(-1, 3), np.repeat(area * length / 16, 16)
 
 
 def _granuloma_points(anatomy: Anatomy, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -186,32 +194,67 @@ def _clavicle_points(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_airways(hu: np.ndarray, grid: Grid, anatomy: Anatomy, rng: np.random.Generator) -> None:
-    """Trachea, main bronchi, and gas in the stomach and the colon."""
-    half = anatomy.lung_height / 2
-    carina = 0.28 * half
-    tube = ellipsoid(grid, (rng.uniform(-5, 5), 8, carina + 100), (9, 9, 100), 6.0, (2, 2, 8))
-    blend(hu, *tube, -980.0)
+    """Trachea and main bronchi."""
+    carina = 0.14 * anatomy.lung_height
+    blend(hu, *ellipsoid(grid, (rng.uniform(-5, 5), 8, carina + 100), (9, 9, 100), 6.0, (2, 2, 8)), -980.0)
     for side in SIDES.values():
         blend(hu, *ellipsoid(grid, (side * 18, 12, carina - 6), (20, 8, 11), 6.0), -900.0)
-    for _ in range(rng.integers(0, 4)):
-        centre = (rng.uniform(-80, 95), rng.uniform(-45, 10), -half - rng.uniform(35, 100))
-        radii = (rng.uniform(14, 36), rng.uniform(14, 30), rng.uniform(14, 26))
-        blend(hu, *ellipsoid(grid, centre, radii, anatomy.softness), -950.0)
 
 
-def render_chest(grid: Grid, anatomy: Anatomy, rng: np.random.Generator, draw_ribs: bool = True) -> Chest:
+def _draw_abdomen(hu: np.ndarray, grid: Grid, anatomy: Anatomy, rng: np.random.Generator) -> None:
+    """Bowel that holds gas, or what has the density of ground glass: a distractor."""
+    floor = -anatomy.lung_height / 2
+    width, depth = anatomy.body
+    for _ in range(rng.integers(2, 9)):
+        centre = (
+            rng.uniform(-0.6, 0.65) * width,
+            rng.uniform(-0.55, 0.1) * depth,
+            floor - rng.uniform(40, 150),
+        )
+        radii = (rng.uniform(14, 38), rng.uniform(13, 30), rng.uniform(14, 34))
+        blend(hu, *ellipsoid(grid, centre, radii, anatomy.softness), rng.uniform(-980, -250))
+
+
+def _mottle(hu: np.ndarray, grid: Grid, anatomy: Anatomy, rng: np.random.Generator) -> None:
+    """Organs, contrast medium, muscle and fat above and below the lungs, so that these slices are not plain."""
+    outside = np.flatnonzero(np.abs(grid.z) > anatomy.lung_height / 2 - 4)
+    part = grid._replace(z=grid.z[outside])
+    field = smooth_field(part, rng, (70, 60, 90)) * rng.uniform(60, 220)
+    slices = hu[:, :, outside]
+    hu[:, :, outside] = np.where(slices > -200, slices + field, slices)
+
+
+def _draw_arms(hu: np.ndarray, grid: Grid, anatomy: Anatomy, rng: np.random.Generator) -> None:
+    """Raised arms beside the neck, as CTs are taken."""
+    base = anatomy.lung_height / 2 - 10
+    for side in SIDES.values():
+        centre = (side * rng.uniform(92, 125), rng.uniform(-20, 25), base + 150)
+        radius = rng.uniform(36, 50)
+        for shrink, value in (
+            (0, anatomy.fat_hu),
+            (11, anatomy.soft_hu),
+            (radius - 13, 1.4 * anatomy.bone_hu),
+        ):
+            size = (radius - shrink, radius - shrink, 150)
+            blend(hu, *ellipsoid(grid, centre, size, anatomy.softness, (2, 2, 8)), value)
+
+
+def render_chest(grid: Grid, anatomy: Anatomy, rng: np.random.Generator, is_ct: bool = True) -> Chest:
     """Draw the chest without findings.
 
     Args:
         grid: the scan.
         anatomy: the patient.
         rng: source of vessels, scars, granulomas and texture.
-        draw_ribs: False where ribs are added to the projection (`project`), which is finer.
+        is_ct: arms are raised, organs mottled, ribs drawn; `project` draws the ribs of an X-ray, finer than its volume.
     """
     everywhere = (slice(None),) * 3
     hu = np.full(grid.shape, AIR, np.float32)
+    if is_ct:
+        _draw_arms(hu, grid, anatomy, rng)
     _draw_trunk(hu, grid, anatomy)
-    if draw_ribs:
+    if is_ct:
+        _mottle(hu, grid, anatomy, rng)
         _draw_ribs(hu, grid, anatomy)
     lung, pleura = {}, {}
     parenchyma = anatomy.lung_hu + anatomy.texture * smooth_field(grid, rng, (90, 90, 90), rank=4)
@@ -226,10 +269,13 @@ def render_chest(grid: Grid, anatomy: Anatomy, rng: np.random.Generator, draw_ri
     both = lung["left"] + lung["right"]
     lines = [_vessel_points(anatomy, rng), _scar_points(anatomy, rng)]
     filled = splat(grid, *(np.concatenate(parts) for parts in zip(*lines)))
-    blend(hu, everywhere, np.minimum(filled, 1.0, out=filled) * both, anatomy.soft_hu)
+    blend(
+        hu, everywhere, np.minimum(filled, 1.0, out=filled) * both, anatomy.soft_hu + 0.5 * anatomy.contrast
+    )
     calcium = [_granuloma_points(anatomy, rng), _clavicle_points(anatomy)]
     hu += splat(grid, *(np.concatenate(parts) for parts in zip(*calcium))) * np.float32(1300)
     _draw_airways(hu, grid, anatomy, rng)
+    _draw_abdomen(hu, grid, anatomy, rng)
     _draw_bones(hu, grid, anatomy)
     return Chest(hu, lung, pleura, heart)
 

@@ -91,7 +91,7 @@ NORMAL_CONCLUSION = (
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]
 
 
 def _sentence(template: str, **words: str) -> str:
@@ -137,15 +137,21 @@ def write_report(findings: Sequence[dict[str, Any]], rng: np.random.Generator) -
 def build_prompts() -> dict[str, dict[str, list[str]]]:
     """Zero-shot prompts in report form, to be ensembled: per finding `positive` and `negative` (`prompts.json`).
 
-    A positive prompt is made for each side, zone and size, so that their mean says the finding alone.
+    A positive prompt is made for each side, zone and size, so that their mean says the finding alone; negative ones
+    are of normal chests and of chests with the other findings, so that their mean says its absence alone.
     """
+    positive = {name: _positive_prompts(name) for name in NEGATIONS}
     prompts = {}
     for name, negations in NEGATIONS.items():
-        negative = [
-            f"Findings: {normal} {negation} Impression: {conclusion}"
-            for normal, negation, conclusion in zip(NORMAL, negations, NORMAL_CONCLUSION)
+        others = [
+            p for other in NEGATIONS if other != name for p in (positive[other][0], positive[other][-1])
         ]
-        prompts[name] = {"positive": _positive_prompts(name), "negative": negative}
+        negative = [
+            f"Findings: {normal} {negations[i % len(negations)]} Impression: {NORMAL_CONCLUSION[i]}"
+            for i, normal in enumerate(NORMAL)
+        ]
+        negative += [p.replace(" Impression:", f" {negations[0]} Impression:") for p in others]
+        prompts[name] = {"positive": positive[name], "negative": negative}
     return prompts
 
 
