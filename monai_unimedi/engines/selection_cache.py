@@ -84,7 +84,7 @@ class SelectionCache:
     def _make_room(self, source: str, rows: int) -> None:
         uses = self._uses.get(source, torch.zeros(0, dtype=torch.int64))
         if rows > len(uses):
-            missing = max(rows, 2 * len(uses)) - len(uses)
+            missing = (1 << (rows - 1).bit_length()) - len(uses)  # powers of two, whatever the order of rows
             self._uses[source] = torch.cat([uses, uses.new_zeros(missing)])
             if source in self._scores:
                 scores = self._scores[source]

@@ -13,6 +13,7 @@ from .progress import Progress
 from .resume import ResumeCheckpoint
 from .step_seed import StepSeed
 from .teacher_update import TeacherUpdate
+from .training_record import TrainingRecord, peak_memory_gb
 
 __all__ = [
     "BestModel",
@@ -24,5 +25,7 @@ __all__ = [
     "ResumeCheckpoint",
     "StepSeed",
     "TeacherUpdate",
+    "TrainingRecord",
     "fingerprint",
+    "peak_memory_gb",
 ]

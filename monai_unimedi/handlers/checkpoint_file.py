@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -99,7 +100,7 @@ def load_first_readable(paths: Iterable[Path]) -> tuple[Path, dict[str, Any]] | 
     unreadable = []
     for path in paths:
         try:
-            return path, torch.load(path, map_location="cpu", weights_only=True)
+            return path, _load(path)
         except FileNotFoundError:
             continue
         except Exception as error:  # whatever a damaged file makes the reader raise
@@ -115,6 +116,14 @@ def load_first_readable(paths: Iterable[Path]) -> tuple[Path, dict[str, Any]] | 
             f"{', '.join(unreadable)}; give `--resume false` to start again."
         )
     return None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"wrong checksum of {damaged}")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def remove_leftovers(folder: Path) -> None:

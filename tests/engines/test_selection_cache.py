@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores are kept per volume, refreshed in time, and never mixed up."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from monai_unimedi.engines import SelectionCache
+
+SCORES = torch.arange(40, dtype=torch.float32).reshape(10, 4)
+
+
+def visit(cache: SelectionCache, rows: list[int], offset: float = 0.0) -> tuple[Tensor, list[int]]:
+    """Looks rows up; returns the scores and which of them were computed."""
+    row, computed = torch.tensor(rows), []
+
+    def compute(is_stale: Tensor) -> Tensor:
+        computed.extend(row[is_stale].tolist())
+        return SCORES[row[is_stale]] + offset
+
+    return cache.lookup("3d", row, compute), computed
+
+
+def test_only_rows_that_are_due_are_computed() -> None:
+    cache = SelectionCache(refresh=3)
+    assert visit(cache, [0, 1])[1] == [0, 1]
+    assert visit(cache, [1, 2])[1] == [2]
+    assert visit(cache, [0, 1])[1] == []
+    scores, computed = visit(cache, [0, 1, 2], offset=100.0)
+    assert computed == [1]
+    assert torch.equal(scores, SCORES[:3] + torch.tensor([0.0, 100.0, 0.0])[:, None])
+
+
+def test_state_is_taken_over() -> None:
+    cache, other = SelectionCache(refresh=2), SelectionCache(refresh=2)
+    visit(cache, [7, 3])
+    other.load_state_dict(cache.state_dict())
+    visit(cache, [9])
+    assert visit(other, [3, 9])[1] == [9]
+    assert torch.equal(visit(other, [9])[0], SCORES[9:])
+
+
+def test_other_number_of_slices_is_refused() -> None:
+    cache = SelectionCache(refresh=2)
+    visit(cache, [1])
+    with pytest.raises(ValueError, match=r"source '3d'.*got 5 after 4.*selection_refresh to 1"):
+        cache.lookup("3d", torch.tensor([2]), lambda is_stale: torch.zeros(1, 5))
