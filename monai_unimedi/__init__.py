@@ -7,7 +7,7 @@ He et al., "Unified Medical Image Pre-training in Language-Guided Common Semanti
 
 from __future__ import annotations
 
-__all__ = ["__version__", "require"]
+__all__ = ["__version__", "is_on", "require"]
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,24 @@ def require(version: str) -> None:
             f"monai-unimedi>={version} is needed, {__version__} is installed: "
             f'run pip install --upgrade "monai-unimedi>={version}"'
         )
+
+
+def is_on(switch: bool | str | int | None) -> bool:
+    """Reads a switch of a config, which a command line such as ``--resume false`` turns into a string.
+
+    Args:
+        switch: true or false, or one of the words true, yes, on, 1, false, no, off, 0, none, null in any
+            case.
+
+    Raises:
+        ValueError: When it is another word.
+    """
+    word = str(switch).strip().lower()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0", "none", "null"):
+        return False
+    raise ValueError(f"a switch must be true or false, got {switch!r}")
 
 
 def _as_numbers(version: str) -> tuple[int, int, int]:

@@ -22,7 +22,7 @@ LIBRARY = REPOSITORY / "monai_unimedi"
 FILES = sorted(LIBRARY.rglob("*.py"))
 MAX_LINES = 300
 EVERYWHERE = {"torch", "numpy", "tqdm", "monai.utils", "monai.config"}
-OPEN_NAMES = {"monai_unimedi", "monai_unimedi.__version__", "monai_unimedi.require"}
+OPEN_NAMES = {"monai_unimedi", *(f"monai_unimedi.{name}" for name in ("__version__", "is_on", "require"))}
 
 # layer -> what it may import beside the standard library and EVERYWHERE; the longest matching layer holds.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("transformers", "tokenizers", "itk", "nibabel", "pydicom", "PIL"),
         *("scipy", "pyarrow", "joblib", "psutil", "filelock"),
     },
+    "optimizers": {"monai", "monai_unimedi.optimizers"},
     "engines": {"monai", "ignite", "monai_unimedi.engines", "monai_unimedi.handlers"},
     "handlers": {"monai", "ignite", "psutil", "monai_unimedi.handlers", "monai_unimedi.engines"},
     "inferers": {"monai", "monai_unimedi.networks.blocks", "monai_unimedi.inferers"},

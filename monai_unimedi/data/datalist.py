@@ -23,7 +23,14 @@ import numpy as np
 from monai_unimedi.data.hashing import stable_hash
 from monai_unimedi.transforms.report import ReportText
 
-__all__ = ["check_datalist", "datalist_digest", "label_names", "load_datalist", "split_by_patient"]
+__all__ = [
+    "check_datalist",
+    "datalist_digest",
+    "label_names",
+    "load_datalist",
+    "section_names",
+    "split_by_patient",
+]
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -46,6 +53,12 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
 def label_names(path: str | os.PathLike) -> list[str]:
     """Names of the entries of each row's ``label`` and of the bits of ``lesion_mask``; empty without them."""
     return [str(name) for name in _read(path).get("label_names", [])]
+
+
+def section_names(path: str | os.PathLike) -> list[str]:
+    """Names of the lists that hold rows."""
+    found = _read(path).items()
+    return [key for key, value in found if key != "label_names" and isinstance(value, list) and value]
 
 
 def load_datalist(

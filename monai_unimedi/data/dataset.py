@@ -177,9 +177,11 @@ def _reseed(transform: Randomizable, seed: int) -> None:
 class SourcesDataset(Dataset):
     """All sources behind one index: ``dataset[source, row, sample_seed]``, as ``SourcesBatchSampler`` asks.
 
+    For evaluation it is an ordinary dataset too: ``dataset[i]`` counts through the rows, source after source.
+
     Args:
-        sources: rows of each source. A source without rows is left out.
-        transforms: transforms of each source.
+        data: rows of each source. A source without rows is left out.
+        transform: transforms of each source.
         cache: as in ``SourceDataset``.
         cache_gb: memory (GiB) of all sources together; the first source takes what it needs, then the next.
         cache_dtype: as in ``SourceDataset``.
@@ -190,21 +192,21 @@ class SourcesDataset(Dataset):
 
     def __init__(
         self,
-        sources: Mapping[str, Sequence[Row]],
-        transforms: Mapping[str, Compose | Sequence[Transform]],
+        data: Mapping[str, Sequence[Row]],
+        transform: Mapping[str, Compose | Sequence[Transform]],
         cache: bool = True,
         cache_gb: float = 4.0,
         cache_dtype: str | torch.dtype = "float16",
     ) -> None:
         self.datasets: dict[str, SourceDataset] = {}
-        for source, rows in sources.items():
+        for source, rows in data.items():
             if not rows:
                 continue
-            if source not in transforms:
+            if source not in transform:
                 raise ValueError(
-                    f"Source {source!r} must have transforms, they are given for {sorted(transforms)}."
+                    f"Source {source!r} must have transforms, they are given for {sorted(transform)}."
                 )
-            dataset = SourceDataset(rows, transforms[source], source, cache, cache_gb, cache_dtype)
+            dataset = SourceDataset(rows, transform[source], source, cache, cache_gb, cache_dtype)
             cache_gb = max(0.0, cache_gb - dataset.cache_bytes / _GIB)
             self.datasets[source] = dataset
 
@@ -216,6 +218,13 @@ class SourcesDataset(Dataset):
     def __len__(self) -> int:
         return sum(self.lengths.values())
 
-    def __getitem__(self, request: tuple[str, int, int]) -> Row:
-        source, row, sample_seed = request
-        return self.datasets[source].sample(row, sample_seed)
+    def __getitem__(self, request: tuple[str, int, int] | int) -> Row:
+        if isinstance(request, tuple):
+            source, row, sample_seed = request
+            return self.datasets[source].sample(row, sample_seed)
+        row = int(request)
+        for dataset in self.datasets.values():
+            if 0 <= row < len(dataset):
+                return dataset[row]
+            row -= len(dataset)
+        raise IndexError(f"row must lie in [0, {len(self)}), got {request}.")

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["SPECIAL_TOKENS", "ensure_vocabulary", "train_wordpiece"]
+__all__ = ["SPECIAL_TOKENS", "ensure_vocabulary", "find_tokenizer", "train_wordpiece"]
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -209,3 +209,27 @@ def _write(tokenizer: Tokenizer, folder: Path, max_tokens: int, recipe: dict[str
     ):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
     folder.chmod(0o755)
+
+
+def find_tokenizer(
+    text_model: str | None,
+    reports: Iterable[str],
+    output_dir: str | Path,
+    vocab_size: int = 4096,
+    max_tokens: int | None = None,
+) -> str:
+    """Where the run's tokenizer lies: at the text model, or in a vocabulary learnt from the reports.
+
+    Args:
+        text_model: folder or hub id of a text model, which brings its tokenizer; None learns a vocabulary.
+        reports: the cleaned texts of the training split; not looked at with a `text_model`.
+        output_dir: folder of the learnt vocabulary, see `ensure_vocabulary`.
+        vocab_size: upper limit of the number of tokens of the learnt vocabulary.
+        max_tokens: longest sequence of the learnt vocabulary; 256 where None.
+
+    Returns:
+        Folder or hub id.
+    """
+    if text_model is not None:
+        return str(text_model)
+    return str(ensure_vocabulary(reports, output_dir, vocab_size, max_tokens or 256))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from ignite.metrics import Metric
 from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
+from monai.inferers import Inferer, SimpleInferer
 from torch import nn
 
 __all__ = ["EmbeddingEvaluator"]
@@ -22,9 +24,9 @@ class EmbeddingEvaluator(Evaluator):
     """Embeds batches ``{source: {"image", "input_ids"?, ...}}`` and collects what was found, by source.
 
     ``state.output`` of an iteration is ``{source: {...}}`` with ``image_embedding`` (B, E) and, where the batch has
-    text and a report tower is given, ``text_embedding`` (B, E), both L2-normalised; with ``with_attention`` also
-    ``feature`` (B, C), ``attention`` (B, gx, gy[, S]), and for volumes ``slice_scores`` (B, S) and ``slice_indices``
-    (B, k). :attr:`arrays` holds all of them after a run, on the CPU, with what the batches carried
+    text and a report tower is given, ``text_embedding`` (B, E), both L2-normalised; ``feature`` (B, C); with
+    ``with_attention`` also ``attention`` (B, gx, gy[, S]), and for volumes ``slice_scores`` (B, S) and
+    ``slice_indices`` (B, k). :attr:`arrays` holds all of them after a run, on the CPU, with what the batches carried
     (ids, reports, findings, labels, lesion masks, images).
 
     Args:
@@ -32,7 +34,8 @@ class EmbeddingEvaluator(Evaluator):
         val_data_loader: batches by source.
         image_encoder: the image tower (:class:`UniMediImageEncoder`, or its like).
         report_encoder: the report tower; None embeds images alone.
-        with_attention: whether features, attention and slice scores are wanted.
+        inferer: from images and the tower's ``features`` to features.
+        with_attention: whether attention and slice scores are wanted.
         carried: keys of the batch to keep.
         key_val_metric, val_handlers: as in MONAI's ``Evaluator``; metrics read ``state.output``.
         amp: bfloat16 autocast on the device's type.
@@ -44,6 +47,7 @@ class EmbeddingEvaluator(Evaluator):
         val_data_loader: Iterable,
         image_encoder: nn.Module,
         report_encoder: nn.Module | None = None,
+        inferer: Inferer | None = None,
         with_attention: bool = False,
         carried: Sequence[str] = CARRIED,
         key_val_metric: dict[str, Metric] | None = None,
@@ -62,6 +66,7 @@ class EmbeddingEvaluator(Evaluator):
         )
         self.image_encoder = image_encoder
         self.report_encoder = report_encoder
+        self.inferer = SimpleInferer() if inferer is None else inferer
         self.with_attention = with_attention
         self.carried = tuple(carried)
         self._parts: dict[str, dict[str, list]] = {}
@@ -81,14 +86,14 @@ class EmbeddingEvaluator(Evaluator):
 
     @property
     def arrays(self) -> dict[str, dict[str, Any]]:
-        """Everything of the last run: tensors (N, ...) on the CPU, lists of N for the rest."""
-        return {
-            source: {
-                key: torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [row for part in parts for row in part]
-                for key, parts in keyed.items()
-            }
-            for source, keyed in self._parts.items()
-        }
+        """Everything of the last run: tensors (N, ...) on the CPU, lists of N for the rest; lesion masks are
+        (N, X, Y[, S]). What only a part of the rows brought is left out."""
+        found: dict[str, dict[str, Any]] = {}
+        for source, keyed in self._parts.items():
+            joined = {key: _joined(key, parts) for key, parts in keyed.items()}
+            count = len(joined["image_embedding"])
+            found[source] = {key: values for key, values in joined.items() if len(values) == count}
+        return found
 
     def _iteration(self, engine: Any, batchdata: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         device_type = engine.state.device.type
@@ -116,17 +121,29 @@ class EmbeddingEvaluator(Evaluator):
         found = {}
         if self.with_attention:
             found["attention"] = tower.attention_map(image)
-            scores = None
             if image.dim() == 5:
-                scores = found["slice_scores"] = tower.slice_scores(image)
-            indices = tower.select_slices(image, scores, None)
+                found["slice_scores"] = tower.selector.scores(found["attention"].flatten(1, 2).transpose(1, 2))
+            indices = tower.select_slices(image, found.get("slice_scores"), None)
             if indices is not None:
                 found["slice_indices"] = indices
-            found["feature"] = tower.vit(image, indices)[:, 0]
-            found["image_embedding"] = tower.project(found["feature"])
+            features = functools.partial(_features, tower, indices)
         else:
-            found["image_embedding"] = tower(image)
+            features = tower.features
+        found["feature"] = self.inferer(image, features)
+        found["image_embedding"] = tower.project(found["feature"])
         if self.report_encoder is not None and "input_ids" in batch:
             text = self.report_encoder(batch["input_ids"].to(device), batch["attention_mask"].to(device))
             found["text_embedding"] = text
         return found
+
+
+def _features(tower: Any, slice_indices: torch.Tensor | None, image: torch.Tensor) -> torch.Tensor:
+    """(B, C) with the slices already selected; ``tower.features`` would look for them again."""
+    return tower.vit(image, slice_indices)[:, 0]
+
+
+def _joined(key: str, parts: list[Any]) -> Any:
+    if not isinstance(parts[0], torch.Tensor):
+        return [row for part in parts for row in part]
+    values = torch.cat(parts)
+    return values[:, 0] if key == "lesion_mask" else values

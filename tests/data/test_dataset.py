@@ -236,3 +236,11 @@ def test_source_without_transforms_raises(rows: dict[str, list[dict[str, Any]]])
     with pytest.raises(ValueError, match="'3d' must have transforms"):
         SourcesDataset(rows, {"2d": xray_chain()})
     assert SourcesDataset({"2d": rows["2d"], "3d": []}, {"2d": xray_chain()}).lengths == {"2d": 6}
+
+
+def test_whole_numbers_count_through_the_sources(rows: dict[str, list[dict[str, Any]]]) -> None:
+    dataset = SourcesDataset(rows, {"2d": xray_chain(), "3d": ct_chain()})
+    found = [(dataset[i]["source"], dataset[i]["row"]) for i in range(len(dataset))]
+    assert found == [(source, row) for source in ("2d", "3d") for row in range(len(rows[source]))]
+    with pytest.raises(IndexError, match="got 99"):
+        dataset[99]

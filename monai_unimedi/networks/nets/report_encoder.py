@@ -25,6 +25,7 @@ from monai_unimedi.networks.nets.text_model import (
     load_text_model,
     load_tokenizer,
     position_limit,
+    use_attention,
 )
 
 __all__ = ["ReportEncoder", "load_tokenizer"]
@@ -52,6 +53,7 @@ class ReportEncoder(nn.Module):
         num_frozen_layers: 0 trains all; n freezes the embeddings and the first n layers; -1 freezes the whole
             model and trains only the projection. Frozen parts stay in eval mode.
         dropout: of hidden states and attention weights. Default 0: the contrast compares reports exactly.
+        attention: `sdpa` or `eager`, which in bfloat16 on CPUs is four times faster backwards.
 
     Raises:
         OSError: When the model is neither a readable folder nor a reachable hub id.
@@ -72,6 +74,7 @@ class ReportEncoder(nn.Module):
         pooling: str = "cls",
         num_frozen_layers: int = 0,
         dropout: float = 0.0,
+        attention: str = "sdpa",
     ) -> None:
         super().__init__()
         if pooling not in ("cls", "mean"):
@@ -86,6 +89,7 @@ class ReportEncoder(nn.Module):
             raise ValueError(
                 "ReportEncoder needs model_name_or_path, or from scratch vocab_size, the tokenizer's length."
             )
+        use_attention(self.model, attention)
         self.pooling = pooling
         self.max_tokens = position_limit(self.model.config)
         self.projection = nn.Linear(self.model.config.hidden_size, embed_dim, bias=False)

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of a run, by split and source: a user's own datalists, or phantoms made on first use."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_unimedi.data.datalist import (
+    check_datalist,
+    datalist_digest,
+    label_names,
+    load_datalist,
+    section_names,
+    split_by_patient,
+)
+from monai_unimedi.data.phantom import ensure_phantom
+from monai_unimedi.transforms.report import ReportText
+
+__all__ = [
+    "clean_reports",
+    "digests",
+    "find_datalists",
+    "is_phantom",
+    "load_split",
+    "load_test",
+    "load_training",
+    "shared_label_names",
+]
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+Rows = dict[str, list[Row]]
+MANIFEST = "phantom.json"
+
+
+def find_datalists(
+    datalist_2d: str | os.PathLike | None,
+    datalist_3d: str | os.PathLike | None,
+    phantom_dir: str | os.PathLike,
+    phantom: Mapping[str, Any] | None = None,
+) -> dict[str, Path]:
+    """The datalist of each source that takes part.
+
+    Args:
+        datalist_2d: X-rays; None without any.
+        datalist_3d: CTs; None without any. Phantoms take the place of both where both are None.
+        phantom_dir: folder of the phantoms.
+        phantom: arguments of `ensure_phantom`, which makes them on first use; None takes what is there.
+
+    Returns:
+        ``{"2d": path, "3d": path}``, a source without list left out.
+
+    Raises:
+        ValueError: When no list is given and `phantom_dir` holds no phantoms, with `phantom` None.
+    """
+    given = {"2d": datalist_2d, "3d": datalist_3d}
+    if any(given.values()):
+        return {source: Path(path) for source, path in given.items() if path}
+    if phantom is not None:
+        return ensure_phantom(phantom_dir, show_progress=sys.stderr.isatty(), **phantom)
+    found = {source: Path(phantom_dir) / f"datalist_{source}.json" for source in given}
+    if not is_phantom(found):
+        raise ValueError(
+            f"phantom_dir must hold the phantoms of a training, found none in {str(phantom_dir)!r}: train "
+            "first, name the training's --phantom_dir, or give --datalist_2d and --datalist_3d."
+        )
+    return found
+
+
+def is_phantom(datalists: Mapping[str, str | os.PathLike]) -> bool:
+    """Whether the lists lie in a phantom's folder."""
+    return all((Path(path).parent / MANIFEST).is_file() for path in datalists.values())
+
+
+def shared_label_names(datalists: Mapping[str, str | os.PathLike]) -> list[str]:
+    """Names of the labels' entries, which must be the same in all lists; empty where a list has none.
+
+    Raises:
+        ValueError: When two lists name different labels.
+    """
+    names = {source: label_names(path) for source, path in datalists.items()}
+    known = [found for found in names.values() if found]
+    if any(found != known[0] for found in known):
+        raise ValueError(f"label_names must be the same in all datalists, got {names}.")
+    return known[0] if known else []
+
+
+def load_split(
+    datalists: Mapping[str, str | os.PathLike],
+    section: str,
+    base_dir: str | os.PathLike | None = None,
+    keys: Sequence[str] = ("id", "image", "report"),
+    on_bad_report: str = "raise",
+) -> Rows:
+    """Checked rows of one section, by source; a source without such rows is left out.
+
+    Args:
+        datalists: from `find_datalists`.
+        section: ``training``, ``validation`` or ``test``.
+        base_dir: folder that relative paths start from; each list's own folder where None.
+        keys: must be present in every row.
+        on_bad_report: ``raise`` or ``drop``, see `check_datalist`.
+    """
+    rows: Rows = {}
+    for source, path in datalists.items():
+        if section in section_names(path):
+            found = load_datalist(path, section, base_dir)
+            rows[source] = check_datalist(found, source, keys, on_bad_report=on_bad_report)
+    return rows
+
+
+def load_test(
+    datalists: Mapping[str, str | os.PathLike],
+    base_dir: str | os.PathLike | None = None,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    on_bad_report: str = "raise",
+) -> Rows:
+    """Rows to be judged: the test lists; validation rows of a source that has none, and the log says so.
+
+    Arguments as in `load_training`, of the same run.
+    """
+    rows = load_split(datalists, "test", base_dir, on_bad_report=on_bad_report)
+    missing = {source: path for source, path in datalists.items() if source not in rows}
+    if missing:
+        logger.warning(
+            "%s: no test list; the validation rows, which chose the checkpoint, are judged.",
+            ", ".join(missing),
+        )
+        rows |= load_training(missing, base_dir, validation_fraction, seed, on_bad_report)["validation"]
+    return rows
+
+
+def load_training(
+    datalists: Mapping[str, str | os.PathLike],
+    base_dir: str | os.PathLike | None = None,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    on_bad_report: str = "raise",
+) -> dict[str, Rows]:
+    """Rows to learn from and rows that choose the best checkpoint.
+
+    Args:
+        datalists: from `find_datalists`.
+        base_dir: see `load_split`.
+        validation_fraction: share of a source's patients that is split off where its list has no validation
+            rows.
+        seed: of that split.
+        on_bad_report: see `load_split`.
+
+    Returns:
+        ``{"training": {source: rows}, "validation": {source: rows}}``.
+    """
+    training = load_split(datalists, "training", base_dir, on_bad_report=on_bad_report)
+    for source in datalists:
+        if source not in training:
+            raise ValueError(f"Datalist {str(datalists[source])!r} must have rows under 'training', got none.")
+    validation = load_split(datalists, "validation", base_dir, on_bad_report=on_bad_report)
+    for source in training:
+        if source not in validation:
+            parts = split_by_patient(training[source], validation_fraction, seed, source)
+            training[source], validation[source] = parts
+    return {"training": training, "validation": validation}
+
+
+def clean_reports(rows: Mapping[str, Sequence[Row]]) -> list[str]:
+    """The cleaned reports of all sources, in their order: what a vocabulary is learnt from."""
+    clean = ReportText()
+    return [clean(row["report"]) for found in rows.values() for row in found]
+
+
+def digests(rows: Mapping[str, Mapping[str, Sequence[Row]]]) -> dict[str, str]:
+    """Hashes of `load_training`'s lists, by ``<source>.<split>``."""
+    return {
+        f"{source}.{split}": datalist_digest(found)
+        for split, sources in rows.items()
+        for source, found in sources.items()
+    }
