@@ -11,6 +11,8 @@ from monai_unimedi.networks.blocks.image_tokenizer import ImageTokenizer
 
 __all__ = ["UnifiedViT"]
 
+MEAN, STD = 0.4, 0.25  # of intensities in [0, 1], folded into the initial patch embeddings
+
 
 class UnifiedViT(nn.Module):
     """ViT over 2D and 3D tokens with shared blocks, positions and [CLS].
@@ -61,7 +63,11 @@ class UnifiedViT(nn.Module):
 
     @torch.jit.unused
     def initialize(self, qk_gain: float) -> None:
-        """Xavier-uniform weights, zero biases, small normal positions and tokens (as MAE, He et al. 2022)."""
+        """Xavier-uniform weights, zero biases, small normal positions and tokens (as MAE, He et al. 2022).
+
+        Patch embeddings start as if intensities were standardised: without, all images look alike to a new network
+        and the contrast stays at log n for hundreds of steps.
+        """
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d)):
                 nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
@@ -70,6 +76,9 @@ class UnifiedViT(nn.Module):
         for parameter in (self.tokenizer.position, self.tokenizer.depth, self.cls_token, self.mask_token):
             nn.init.normal_(parameter, std=0.02)
         with torch.no_grad():
+            for patch in (self.tokenizer.image_patch, self.tokenizer.volume_patch):
+                patch.weight /= STD
+                patch.bias.copy_(-MEAN * patch.weight.flatten(1).sum(1))
             for block in self.blocks:
                 rows = 2 * block.attention.qkv.weight.shape[0] // 3
                 block.attention.qkv.weight[:rows] *= qk_gain
