@@ -27,7 +27,7 @@ from monai_unimedi.data.phantom.generate import DIMENSIONS, SPLITS
 from monai_unimedi.data.phantom.reports import SIZE_WORDS, build_prompts
 from monai_unimedi.verbs.phantom import main
 
-TINY = {"num_training": 4, "num_validation": 2, "num_test": {"2d": 2, "3d": 1}}
+TINY: dict[str, Any] = {"num_training": 4, "num_validation": 2, "num_test": {"2d": 2, "3d": 1}}
 DENSER = ("nodule", "consolidation", "ground_glass", "pleural_effusion")
 CT_COUNT, XRAY_COUNT = 60, 40
 
@@ -51,19 +51,17 @@ def mask_of(phantom: dict[str, Any], name: str) -> np.ndarray:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    return {
-        str(p.relative_to(root)): p.read_bytes()
-        for p in sorted(root.rglob("*"))
-        if p.suffix in (".png", ".nii", ".json")
-    }
+    """All files but the manifest, which holds the seconds that it took."""
+    files = (p for p in root.rglob("*") if p.suffix in (".png", ".nii", ".json") and p.name != "phantom.json")
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def test_bytes_do_not_depend_on_number_of_processes(tmp_path: Path) -> None:
-    write_phantom(tmp_path / "one", **TINY, num_processes=1)  # type: ignore[arg-type]
-    write_phantom(tmp_path / "three", **TINY, num_processes=3)  # type: ignore[arg-type]
+    write_phantom(tmp_path / "one", **TINY, num_processes=1)
+    write_phantom(tmp_path / "three", **TINY, num_processes=3)
     one = contents(tmp_path / "one")
     assert one == contents(tmp_path / "three")
-    assert len(one) == 3 + 15 + 7  # JSON files, images, masks
+    assert len(one) == 2 + 15 + 7  # datalists, images, masks
 
 
 def test_every_split_dimension_and_seed_has_phantoms_of_its_own() -> None:
@@ -85,18 +83,19 @@ def test_same_seed_gives_same_phantom() -> None:
 
 
 def test_files_and_rows_agree_with_arrays(tmp_path: Path) -> None:
-    paths = ensure_phantom(tmp_path, seed=7, **TINY, num_processes=1)  # type: ignore[arg-type]
+    paths = ensure_phantom(tmp_path, seed=7, **TINY, num_processes=1)
     lists = {dimension: json.loads(path.read_text()) for dimension, path in paths.items()}
     assert lists["2d"]["label_names"] == list(LABEL_NAMES)
     assert [len(lists["3d"][split]) for split in SPLITS] == [4, 2, 1]
     for row, phantom in zip(
         lists["3d"]["validation"], (generate_ct(seed_of("3d", i, "validation")) for i in range(2))
     ):
-        image = nibabel.load(tmp_path / row["image"])
+        image: Any = nibabel.load(tmp_path / row["image"])
         assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
         assert image.header.get_zooms() == (8.0, 8.0, 20.0)
         np.testing.assert_array_equal(np.asarray(image.dataobj), phantom["image"])
-        mask = np.asarray(nibabel.load(tmp_path / row["lesion_mask"]).dataobj)
+        stored: Any = nibabel.load(tmp_path / row["lesion_mask"])
+        mask = np.asarray(stored.dataobj)
         np.testing.assert_array_equal(mask, phantom["lesion_mask"])
         assert (row["report"], row["label"], row["findings"]) == tuple(
             phantom[k] for k in ("report", "label", "findings")
@@ -109,23 +108,23 @@ def test_files_and_rows_agree_with_arrays(tmp_path: Path) -> None:
 
 
 def test_complete_set_is_left_alone_and_a_different_one_made_again(tmp_path: Path) -> None:
-    marked = ensure_phantom(tmp_path, **TINY, num_processes=1)["2d"].parent / "2d" / "training" / "000000.png"  # type: ignore[arg-type]
+    marked = ensure_phantom(tmp_path, **TINY, num_processes=1)["2d"].parent / "2d" / "training" / "000000.png"
     marked.write_bytes(b"mine")
-    ensure_phantom(tmp_path, **TINY, num_processes=1)  # type: ignore[arg-type]
+    ensure_phantom(tmp_path, **TINY, num_processes=1)
     assert marked.read_bytes() == b"mine"
-    ensure_phantom(tmp_path, **TINY, seed=1, num_processes=1)  # type: ignore[arg-type]
+    ensure_phantom(tmp_path, **TINY, seed=1, num_processes=1)
     assert marked.read_bytes() != b"mine"
     manifest = json.loads((tmp_path / "phantom.json").read_text())
     (tmp_path / "phantom.json").write_text(json.dumps({**manifest, "is_complete": False}))
     marked.unlink()
-    ensure_phantom(tmp_path, **TINY, seed=1, num_processes=1)  # type: ignore[arg-type]
+    ensure_phantom(tmp_path, **TINY, seed=1, num_processes=1)
     assert marked.exists()
 
 
 def test_folder_of_other_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "2d").mkdir()
     with pytest.raises(ValueError, match="output_dir must be empty or hold phantoms"):
-        write_phantom(tmp_path, **TINY)  # type: ignore[arg-type]
+        write_phantom(tmp_path, **TINY)
 
 
 @pytest.mark.parametrize(
@@ -184,17 +183,16 @@ def test_upper_lesions_lie_above_lower_ones_in_one_patient(
             assert (sign * (first - second) > 0) == (order[placed[0]["zone"]] > order[placed[1]["zone"]])
 
 
-def test_lesion_is_visible_against_the_other_side(cts: list[dict[str, Any]]) -> None:
+def test_lesion_is_visible_against_the_lung_of_its_slices(cts: list[dict[str, Any]]) -> None:
     for phantom in cts:
         for finding in phantom["findings"]:
-            mask = mask_of(phantom, finding["finding"])
-            here, there = phantom["image"][mask].mean(), phantom["image"][::-1][mask].mean()
+            mask, image = mask_of(phantom, finding["finding"]), phantom["image"]
+            slices = image[..., mask.any(axis=(0, 1))]
+            lung = np.median(slices[(slices > -950) & (slices < -400)])
             if finding["finding"] == "pneumothorax":
-                assert here < -850
-            elif (
-                finding["finding"] in DENSER and len(phantom["findings"]) == 1 and finding["zone"] != "lower"
-            ):
-                assert here > there + 80  # HU
+                assert np.quantile(image[mask], 0.25) < lung - 60  # HU
+            elif finding["finding"] in DENSER:
+                assert np.median(image[mask]) > lung + 120
 
 
 def test_lesions_are_several_voxels_across(cts: list[dict[str, Any]]) -> None:
@@ -207,7 +205,7 @@ def test_lesions_are_several_voxels_across(cts: list[dict[str, Any]]) -> None:
             assert mask.sum() >= (6 if is_cut else 15)
             assert np.ptp(np.argwhere(mask)[:, :2], axis=0).max() >= 2
             are_thick.append(high > low or is_cut)
-    assert np.mean(are_thick) > 0.95
+    assert np.mean(are_thick) > 0.93
 
 
 def test_report_states_what_is_there_and_only_that(

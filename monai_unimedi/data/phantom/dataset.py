@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -57,7 +58,8 @@ def write_phantom(
 ) -> dict[str, Path]:
     """Write a data set of phantoms, in place of the one that an earlier call wrote there.
 
-    The set is complete once `phantom.json` says so; that file is written last, atomically.
+    The set is complete once `phantom.json` says so; that file is written last, atomically, and holds the
+    seconds that it took.
 
     Args:
         output_dir: folder for `datalist_2d.json`, `datalist_3d.json`, `2d/` and `3d/`.
@@ -95,7 +97,7 @@ def ensure_phantom(
     num_processes: int | None = None,
     show_progress: bool = False,
 ) -> dict[str, Path]:
-    """Return the set that `write_phantom` would write, writing it only if it is not there, complete and the same.
+    """Return the set that `write_phantom` would write; write it only if it is not there complete.
 
     Several processes may call this at once: one writes, the others wait.
 
@@ -117,7 +119,8 @@ def ensure_phantom(
     settings = _settings(seed, (num_training, num_validation, num_test), ct_shape, xray_shape)
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".phantom.lock"):
-        if _manifest(root) == {**settings, "is_complete": True}:
+        known = _manifest(root) or {}
+        if known.get("is_complete") and {name: known.get(name) for name in settings} == settings:
             logger.info("the phantom set in %s is complete", root)
         else:
             _write(root, settings, num_processes, show_progress)
@@ -176,6 +179,7 @@ def _clear(root: Path) -> None:
 
 def _write(root: Path, settings: dict[str, Any], num_processes: int | None, show_progress: bool) -> None:
     _clear(root)
+    start = time.perf_counter()
     _write_json(root / MANIFEST, {**settings, "is_complete": False})
     chunks: list[Chunk] = []
     for dimension in DIMENSIONS:
@@ -192,7 +196,8 @@ def _write(root: Path, settings: dict[str, Any], num_processes: int | None, show
     for dimension, path in _datalists(root).items():
         head = {"name": f"phantom-{dimension}", "description": DESCRIPTION, "version": VERSION}
         _write_json(path, {**head, "label_names": list(LABEL_NAMES), **rows[dimension]})
-    _write_json(root / MANIFEST, {**settings, "is_complete": True})
+    seconds = round(time.perf_counter() - start, 3)
+    _write_json(root / MANIFEST, {**settings, "is_complete": True, "seconds": seconds})
     logger.info("wrote %d phantoms to %s", total, root)
 
 
@@ -224,32 +229,32 @@ def _make_row(root: Path, settings: dict[str, Any], dimension: str, split: str, 
     stem = f"{dimension}/{split}/{index:06d}"
     row: dict[str, Any] = {"id": f"{dimension}-{split}-{index:06d}"}
     if dimension == "3d":
-        shape = tuple(settings["ct_shape"])
-        spacing = tuple(extent / n for extent, n in zip(FIELD_OF_VIEW, shape))
-        phantom = generate_ct(seed, shape, spacing)  # type: ignore[arg-type]
-        save, suffix = partial(_save_volume, spacing=spacing), ".nii"
+        phantom = generate_ct(
+            seed, settings["ct_shape"], [e / n for e, n in zip(FIELD_OF_VIEW, settings["ct_shape"])]
+        )
     else:
-        phantom = generate_xray(seed, tuple(settings["xray_shape"]))
-        save, suffix = _save_picture, ".png"  # type: ignore[assignment]
+        phantom = generate_xray(seed, settings["xray_shape"])
+    suffix = {"2d": ".png", "3d": ".nii"}[dimension]
     row["image"] = stem + suffix
-    save(root / row["image"], phantom["image"])
+    _save(root / row["image"], phantom["image"])
     if split != "training":
         row["lesion_mask"] = f"{stem}_mask{suffix}"
-        save(root / row["lesion_mask"], phantom["lesion_mask"])
+        _save(root / row["lesion_mask"], phantom["lesion_mask"])
     return {**row, **{key: phantom[key] for key in ("report", "label", "findings")}}
 
 
-def _save_picture(path: Path, image: np.ndarray) -> None:
-    """(X, Y) to rows and columns, as readers that return (columns, rows) expect."""
-    Image.fromarray(np.ascontiguousarray(image.T)).save(path, compress_level=1)
+def _save(path: Path, array: np.ndarray) -> None:
+    """Write (X, Y) as a picture whose rows are Y, or (X, Y, Z) in LPS as NIfTI.
 
-
-def _save_volume(path: Path, volume: np.ndarray, spacing: tuple[float, ...]) -> None:
-    """(X, Y, Z) in LPS to NIfTI, whose world is RAS: the first two axes of the affine point the other way."""
-    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
-    middle = [(n - 1) / 2 * step for n, step in zip(volume.shape, spacing)]
-    affine[:3, 3] = [middle[0], middle[1], -middle[2]]
-    image = nibabel.Nifti1Image(volume, affine)
+    NIfTI's world is RAS: the first two axes of the affine point the other way. Its origin is the volume's middle.
+    """
+    if array.ndim == 2:
+        Image.fromarray(np.ascontiguousarray(array.T)).save(path, compress_level=1)
+        return
+    step = np.array(FIELD_OF_VIEW) / array.shape * (-1, -1, 1)
+    affine = np.diag([*step, 1.0])
+    affine[:3, 3] = -step * (np.array(array.shape) - 1) / 2
+    image = nibabel.Nifti1Image(array, affine)
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
     image.header.set_xyzt_units("mm")

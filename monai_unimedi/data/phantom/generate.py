@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from monai_unimedi.data.phantom.lesions import (
     draw_height,
     paint_findings,
 )
-from monai_unimedi.data.phantom.rendering import project, render_chest
+from monai_unimedi.data.phantom.projection import expose, project
+from monai_unimedi.data.phantom.rendering import render_chest
 from monai_unimedi.data.phantom.reports import write_report
 from monai_unimedi.data.phantom.shapes import Grid
 
 __all__ = ["VERSION", "generate_ct", "generate_xray", "seed_sequence"]
 
-VERSION = "1"
+VERSION = "2"
 """Changes with every change of what the generator draws or writes."""
 
 SPLITS = ("training", "validation", "test")
@@ -63,8 +65,8 @@ def _describe(findings: list[Finding], report_stream: np.random.SeedSequence) ->
     }
 
 
-def _bitmask(shapes: list[np.ndarray], findings: list[Finding], shape: tuple[int, ...]) -> np.ndarray:
-    mask = np.zeros(shape, np.uint8)
+def _bitmask(shapes: list[np.ndarray], findings: list[Finding], shape: Sequence[int]) -> np.ndarray:
+    mask = np.zeros(tuple(shape), np.uint8)
     for is_lesion, finding in zip(shapes, findings):
         mask |= is_lesion.astype(np.uint8) << LABEL_NAMES.index(finding["finding"])
     return mask
@@ -72,8 +74,8 @@ def _bitmask(shapes: list[np.ndarray], findings: list[Finding], shape: tuple[int
 
 def generate_ct(
     seed: np.random.SeedSequence,
-    shape: tuple[int, int, int] = (48, 48, 16),
-    spacing: tuple[float, float, float] = (8.0, 8.0, 20.0),
+    shape: Sequence[int] = (48, 48, 16),
+    spacing: Sequence[float] = (8.0, 8.0, 20.0),
 ) -> dict[str, Any]:
     """Draw a CT.
 
@@ -95,7 +97,7 @@ def generate_ct(
     for is_lesion, finding in zip(shapes, findings):
         slices = np.flatnonzero(is_lesion.any(axis=(0, 1)))
         finding["slice_range"] = [int(slices[0]), int(slices[-1])] if len(slices) else None
-    chest.hu[...] += anatomy.noise * rng.standard_normal(shape, dtype=np.float32)
+    chest.hu[...] += anatomy.noise * rng.standard_normal(grid.shape, dtype=np.float32)
     image = np.clip(np.rint(chest.hu), -1024, 2000).astype(np.int16)
     return {
         "image": image,
@@ -105,7 +107,7 @@ def generate_ct(
 
 
 def generate_xray(
-    seed: np.random.SeedSequence, shape: tuple[int, int] = (72, 72), extent: float = 360.0
+    seed: np.random.SeedSequence, shape: Sequence[int] = (72, 72), extent: float = 360.0
 ) -> dict[str, Any]:
     """Draw an X-ray: the projection of a finer phantom along the posterior axis, as a PA display.
 
@@ -115,8 +117,8 @@ def generate_xray(
         extent: width of the field of view (mm).
 
     Returns:
-        `image` (X, Y) uint8, X to the patient's left, Y to inferior, dense is bright; `lesion_mask` (X, Y) uint8,
-        bit i for `LABEL_NAMES[i]`: the projected lesions; `findings`; `label`; `report`.
+        `image` (X, Y) uint8, X to the patient's left, Y to inferior, dense is bright; `lesion_mask` (X, Y)
+        uint8, bit i for `LABEL_NAMES[i]`: the projected lesions; `findings`; `label`; `report`.
     """
     image_stream, report_stream = seed.spawn(2)
     rng = np.random.default_rng(image_stream)
@@ -129,19 +131,9 @@ def generate_xray(
     shapes = [
         np.any(o > 0.5, axis=1)[:, ::-1] for o in paint_findings(grid, chest, anatomy, findings, rng, 1.5)
     ]
-    image = _expose(project(grid, anatomy, chest.hu, zoom)[:, ::-1], rng)
+    image = expose(project(grid, anatomy, chest.hu, zoom)[:, ::-1], rng)
     return {
         "image": image,
         "lesion_mask": _bitmask(shapes, findings, shape),
         **_describe(findings, report_stream),
     }
-
-
-def _expose(attenuation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Film: automatic exposure with jitter, gamma, noise; uint8."""
-    high = np.quantile(attenuation, 0.86)
-    low = rng.uniform(0.75, 0.98) * np.quantile(attenuation[attenuation > 0.2 * high], 0.06)
-    value = np.clip((attenuation - low) / (high - low), 0, 1.15) ** rng.uniform(0.8, 1.25)
-    value = rng.uniform(0.0, 0.08) + rng.uniform(0.75, 0.86) * value
-    value += rng.uniform(0.008, 0.02) * rng.standard_normal(value.shape, dtype=np.float32)
-    return np.clip(np.rint(value * 255), 0, 255).astype(np.uint8)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,17 @@ MARGIN = 14.0  # mm, by which a lesion may reach out of the field of view
 COUNT_PROBABILITY = (0.15, 0.65, 0.20)  # of none, one and two findings
 
 
+class Scene(NamedTuple):
+    """The slices round a lesion."""
+
+    grid: Grid
+    hu: np.ndarray  # (X, Y, S), a view
+    free: np.ndarray  # (X, Y, S), where the lesion may be, in [0, 1]
+    anatomy: Anatomy
+    rng: np.random.Generator
+    depth: float  # stretch of solid lesions along the posterior axis
+
+
 def draw_findings(rng: np.random.Generator) -> list[Finding]:
     """None, one or two different findings, in the order of `LABEL_NAMES`; zones are set by `draw_height`.
 
@@ -52,7 +63,7 @@ def draw_height(
 ) -> float:
     """Choose the scan's range and the findings' zones, in place, so that lesions lie evenly over the slices.
 
-    The height of one lesion in the image comes first, evenly; then a zone from which some scan range leads there.
+    One lesion's height in the image comes first, evenly; then a zone from which some scan range leads there.
 
     Args:
         rng: source of the choice.
@@ -119,44 +130,35 @@ def _crescent(grid: Grid, anatomy: Anatomy, finding: Finding, z: float, thicknes
     return lung_hull(grid, anatomy, finding["side"], shift=(inwards, along))
 
 
-def _paint(
-    grid: Grid, hu: np.ndarray, free: np.ndarray, anatomy: Anatomy, finding: Finding, rng: Any, depth: float
-) -> np.ndarray:
-    """Paint one finding, in place.
+def _paint_in_pleura(scene: Scene, finding: Finding) -> np.ndarray:
+    """Fluid or air between the chest wall and the lung; paints `scene.hu` in place, returns the occupancy."""
+    grid, hu, pleura, anatomy, rng, _ = scene
+    centre = _draw_centre(rng, anatomy, finding)
+    pushed = _crescent(grid, anatomy, finding, centre[2], rng.uniform(*THICKNESS[finding["size"]]))
+    occupancy = np.clip(lung_hull(grid, anatomy, finding["side"]) - pushed, 0, 1) * pleura
+    if finding["finding"] == "pleural_effusion":
+        hu += occupancy * (rng.uniform(-10, 70) - hu)
+        return occupancy
+    line = np.minimum(1.5 * np.minimum(occupancy, pushed), 1)  # the visceral pleura
+    hu += np.maximum(occupancy - line, 0) * (AIR - hu)
+    hu += line * (-100 - hu)
+    return occupancy
 
-    Args:
-        grid: the slices concerned.
-        hu: (X, Y, S), HU.
-        free: (X, Y, S), where the lesion may be, in [0, 1].
-        anatomy: the patient.
-        finding: one of `draw_findings`.
-        rng: source of place and texture.
-        depth: stretch of solid lesions along the posterior axis.
 
-    Returns:
-        Occupancy of the lesion, (X, Y, S).
-    """
+def _paint_in_lung(scene: Scene, finding: Finding) -> np.ndarray:
+    """Nodule, consolidation or ground glass; paints `scene.hu` in place, returns the occupancy."""
+    grid, hu, lung, anatomy, rng, depth = scene
     kind, size = finding["finding"], finding["size"]
     centre = _draw_centre(rng, anatomy, finding)
-    if kind in ("pleural_effusion", "pneumothorax"):
-        pushed = _crescent(grid, anatomy, finding, centre[2], rng.uniform(*THICKNESS[size]))
-        occupancy = np.clip(lung_hull(grid, anatomy, finding["side"]) - pushed, 0, 1) * free
-        value: Any = rng.uniform(-10, 70)
-        if kind == "pneumothorax":
-            value = AIR
-            line = np.minimum(occupancy, pushed)  # the visceral pleura
-            hu += line * (AIR / 4 - hu)
-            occupancy -= line
-    else:
-        radius = rng.uniform(*RADIUS[kind][size])
-        ripple = 0.0 if kind == "nodule" else 0.22 * smooth_field(grid, rng, (55, 55, 200))
-        softness = anatomy.softness * (1.6 if kind == "ground_glass" else 1.0)
-        occupancy = _blob(grid, centre, (radius, depth * radius, HALF_HEIGHT[size]), softness, ripple) * free
-        value = anatomy.soft_hu + rng.uniform(0, 40)
-        if kind == "consolidation":
-            value = -40 + 80 * smooth_field(grid, rng, (26, 26, 60))
-        if kind == "ground_glass":  # vessels stay visible in it
-            value = np.maximum(hu, anatomy.lung_hu + rng.uniform(300, 370))
+    radius = rng.uniform(*RADIUS[kind][size])
+    ripple = 0.0 if kind == "nodule" else 0.22 * smooth_field(grid, rng, (55, 55, 200))
+    softness = anatomy.softness * (1.6 if kind == "ground_glass" else 1.0)
+    occupancy = _blob(grid, centre, (radius, depth * radius, HALF_HEIGHT[size]), softness, ripple) * lung
+    value: float | np.ndarray = anatomy.soft_hu + rng.uniform(0, 40)
+    if kind == "consolidation":
+        value = -40 + 80 * smooth_field(grid, rng, (26, 26, 60))
+    if kind == "ground_glass":  # vessels stay visible in it
+        value = np.maximum(hu, anatomy.lung_hu + rng.uniform(300, 370))
     hu += occupancy * (value - hu)
     return occupancy
 
@@ -190,10 +192,11 @@ def paint_findings(
         reach = HALF_HEIGHT[finding["size"]] * 1.3 + 8
         near = np.flatnonzero(np.abs(grid.z - ZONES[finding["zone"]] * anatomy.lung_height) <= reach)
         rows = slice(int(near[0]), int(near[-1]) + 1) if len(near) else slice(0, 0)
-        at_wall = finding["finding"] in ("pleural_effusion", "pneumothorax")
-        free = (chest.pleura if at_wall else chest.lung)[finding["side"]][:, :, rows]
-        occupancy = np.zeros(grid.shape, np.float32)
+        in_pleura = finding["finding"] in ("pleural_effusion", "pneumothorax")
         part = grid._replace(z=grid.z[rows])
-        occupancy[:, :, rows] = _paint(part, chest.hu[:, :, rows], free, anatomy, finding, rng, depth)
+        free = (chest.pleura if in_pleura else chest.lung)[finding["side"]][:, :, rows]
+        scene = Scene(part, chest.hu[:, :, rows], free, anatomy, rng, depth)
+        occupancy = np.zeros(grid.shape, np.float32)
+        occupancy[:, :, rows] = (_paint_in_pleura if in_pleura else _paint_in_lung)(scene, finding)
         painted.append(occupancy)
     return painted

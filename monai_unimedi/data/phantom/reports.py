@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Template reports: findings and impression with synonyms, hedges, negations and sentences without bearing.
 
-Side, zone and size of a present finding are always said. The wording is drawn from a stream of its own, so that it
-tells nothing else about the image.
+Side, zone and size of a present finding are always said. The wording is drawn from a stream of its own:
+it tells nothing else about the image.
 """
 
 from __future__ import annotations
@@ -135,10 +135,11 @@ def write_report(findings: Sequence[dict[str, Any]], rng: np.random.Generator) -
 
 
 def build_prompts() -> dict[str, dict[str, list[str]]]:
-    """Zero-shot prompts in report form, to be ensembled: per finding `positive` and `negative` (`prompts.json`).
+    """Zero-shot prompts in report form, to be ensembled: per finding `positive` and `negative`.
 
-    A positive prompt is made for each side, zone and size, so that their mean says the finding alone; negative ones
-    are of normal chests and of chests with the other findings, so that their mean says its absence alone.
+    Positive prompts are made for each side, zone and size, so that their mean says the finding alone;
+    negative ones for normal chests and for each other finding, so that their mean says its absence alone.
+    They are kept in `prompts.json`.
     """
     positive = {name: _positive_prompts(name) for name in NEGATIONS}
     prompts = {}

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Soft-edged shapes on a grid of voxels, in millimetres: the drawing tools of the phantom.
 
-Every shape is an occupancy in [0, 1] (a partial-volume fraction), so that structures thinner than a voxel still
+Every shape is an occupancy in [0, 1] (a partial-volume fraction), so that structures thinner than a voxel
 weigh what they should. The implicit functions are sums of one function per axis, which makes a shape cost two
 broadcast additions and one clip.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,14 +20,14 @@ Point = tuple[float, float, float]
 
 
 class Grid(NamedTuple):
-    """Coordinates of the voxel centres in the patient's frame (mm): left, posterior, superior of the thorax's centre."""
+    """Coordinates of the voxel centres (mm): left, posterior and superior of the thorax's centre."""
 
     x: np.ndarray
     y: np.ndarray
     z: np.ndarray
 
     @classmethod
-    def around(cls, shape: tuple[int, int, int], spacing: Point, centre: Point, zoom: float) -> Grid:
+    def around(cls, shape: Sequence[int], spacing: Sequence[float], centre: Point, zoom: float) -> Grid:
         """Build the grid of a scan.
 
         Args:
@@ -135,7 +136,7 @@ def smooth_field(grid: Grid, rng: np.random.Generator, wavelength: Point, rank: 
     """
     waves = []
     for axis, length in zip(grid, wavelength):
-        frequency = 2 * np.pi / (length * rng.uniform(0.7, 1.6, rank))
+        frequency = 2 * np.pi / (length * rng.uniform(0.6, 2.0, rank))
         phase = rng.uniform(0, 2 * np.pi, rank)
         waves.append(np.cos(axis[:, None] * frequency + phase).astype(np.float32))
     x, y, z = waves
