@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from monai_unimedi.data.datalist import (
     check_datalist,
@@ -18,17 +21,20 @@ from monai_unimedi.data.datalist import (
     section_names,
     split_by_patient,
 )
+from monai_unimedi.data.hashing import stable_hash
 from monai_unimedi.data.phantom import ensure_phantom
 from monai_unimedi.transforms.report import ReportText
 
 __all__ = [
     "clean_reports",
     "digests",
+    "draw_rows",
     "find_datalists",
     "is_phantom",
     "load_split",
     "load_test",
     "load_training",
+    "phantom_facts",
     "shared_label_names",
 ]
 
@@ -76,6 +82,14 @@ def find_datalists(
 def is_phantom(datalists: Mapping[str, str | os.PathLike]) -> bool:
     """Whether the lists lie in a phantom's folder."""
     return all((Path(path).parent / MANIFEST).is_file() for path in datalists.values())
+
+
+def phantom_facts(datalists: Mapping[str, str | os.PathLike]) -> dict[str, Any] | None:
+    """The phantom's manifest: version, seed, sizes and the seconds that it took; None for other data."""
+    folders = {Path(path).parent for path in datalists.values()}
+    if len(folders) != 1 or not is_phantom(datalists):
+        return None
+    return dict(json.loads((folders.pop() / MANIFEST).read_text()))
 
 
 def shared_label_names(datalists: Mapping[str, str | os.PathLike]) -> list[str]:
@@ -167,6 +181,31 @@ def load_training(
             parts = split_by_patient(training[source], validation_fraction, seed, source)
             training[source], validation[source] = parts
     return {"training": training, "validation": validation}
+
+
+def draw_rows(
+    rows: Mapping[str, Sequence[Row]],
+    key: str,
+    limit: int | None = None,
+    seed: int = 0,
+    without: Sequence[str] = (),
+) -> Rows:
+    """At random and in their order, at most `limit` rows of each source that have a key.
+
+    Args:
+        rows: by source.
+        key: such as ``label`` for a linear probe.
+        limit: most rows of a source; all where None.
+        seed: of the draw.
+        without: keys to leave out of the rows, such as ``lesion_mask`` where it need not be read.
+    """
+    chosen: Rows = {}
+    for source, found in rows.items():
+        having = [row for row in found if row.get(key) is not None]
+        order = np.random.RandomState(stable_hash("draw", seed, source) % 2**32).permutation(len(having))
+        drawn = [having[index] for index in sorted(order[:limit])]
+        chosen[source] = [{name: row[name] for name in row if name not in without} for row in drawn]
+    return {source: found for source, found in chosen.items() if found}
 
 
 def clean_reports(rows: Mapping[str, Sequence[Row]]) -> list[str]:

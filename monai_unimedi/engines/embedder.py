@@ -72,12 +72,15 @@ class EmbeddingEvaluator(Evaluator):
         self._parts: dict[str, dict[str, list]] = {}
 
     def run(self, global_epoch: int = 1) -> None:
-        """Embed everything once; towers are in eval meanwhile and get their modes back."""
+        """Embed everything once; towers are in eval meanwhile and get their modes back. An empty loader gives
+        no arrays."""
         towers = [tower for tower in (self.image_encoder, self.report_encoder) if tower is not None]
         modes = [tower.training for tower in towers]
         for tower in towers:
             tower.eval()
         self._parts = {}
+        if self.state.epoch_length == 0:
+            return
         try:
             super().run(global_epoch)
         finally:

@@ -7,7 +7,7 @@ from .best_model import BestModel
 from .collapse_stop import CollapseStop
 from .early_stop import EarlyStop
 from .fingerprint import fingerprint
-from .history import History
+from .history import History, read_history
 from .loss_schedule import LossSchedule
 from .progress import Progress
 from .resume import ResumeCheckpoint
@@ -28,4 +28,5 @@ __all__ = [
     "TrainingRecord",
     "fingerprint",
     "peak_memory_gb",
+    "read_history",
 ]

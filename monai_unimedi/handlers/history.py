@@ -13,7 +13,7 @@ from monai_unimedi.engines.distributed import rank
 
 from .checkpoint_file import write_atomically
 
-__all__ = ["History"]
+__all__ = ["History", "read_history"]
 
 
 class History:
@@ -88,6 +88,13 @@ class History:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on summing."""
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
+
+
+def read_history(output_dir: str | Path) -> list[dict[str, Any]]:
+    """The whole lines of ``history.jsonl`` in a run's folder; none where there is no such file."""
+    path = Path(output_dir) / "history.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    return [json.loads(line) for line in lines if _iteration_of(line) < float("inf")]
 
 
 def _iteration_of(line: bytes) -> float:

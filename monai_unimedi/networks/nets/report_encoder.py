@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from monai_unimedi.networks.nets.text_model import (
     build_text_model,
+    draw_weights,
     load_text_model,
     load_tokenizer,
     position_limit,
@@ -131,6 +132,12 @@ class ReportEncoder(nn.Module):
         super().train(mode)
         for part in self._frozen:
             part.eval()
+        return self
+
+    def reset_parameters(self) -> ReportEncoder:
+        """Forgets everything: all weights are drawn anew, as a comparison with an untrained tower needs."""
+        draw_weights(self.model)
+        self.projection.reset_parameters()
         return self
 
     def save_pretrained(self, folder: str | Path, tokenizer: Any) -> Path:

@@ -11,7 +11,14 @@ import torch
 from safetensors import SafetensorError
 from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer, BertConfig, BertModel, PreTrainedModel
 
-__all__ = ["build_text_model", "load_text_model", "load_tokenizer", "position_limit", "use_attention"]
+__all__ = [
+    "build_text_model",
+    "draw_weights",
+    "load_text_model",
+    "load_tokenizer",
+    "position_limit",
+    "use_attention",
+]
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "data2vec-text")
@@ -120,6 +127,14 @@ def build_text_model(
     torch.nn.init.normal_(model.embeddings.word_embeddings.weight, std=0.1)
     torch.nn.init.zeros_(model.embeddings.token_type_embeddings.weight)
     return model
+
+
+def draw_weights(model: PreTrainedModel) -> None:
+    """Replaces a model's weights by the random ones that its configuration begins with."""
+    model_class: Any = type(model)
+    takes_pooler = "add_pooling_layer" in inspect.signature(model_class).parameters
+    fresh = model_class(model.config, **({"add_pooling_layer": False} if takes_pooler else {}))
+    model.load_state_dict(fresh.state_dict())
 
 
 def use_attention(model: PreTrainedModel, attention: str) -> None:
