@@ -46,7 +46,7 @@ def check_finite(values: dict[str, float], where: str, batch: dict[str, Any]) ->
         raise RuntimeError(
             f"Training stopped at optimizer {where}: every term must be finite, got "
             f"{', '.join(f'{name} = {value}' for name, value in wrong.items())} in the batch of "
-            f"{row_names(batch)}; the optimizer did not take this step and the last checkpoint is good: "
+            f"{row_names(batch)}; the optimizer did not take this step and no checkpoint holds it: "
             "check these rows, or lower the learning rate."
         )
 

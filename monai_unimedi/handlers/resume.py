@@ -74,7 +74,7 @@ class ResumeCheckpoint:
         self.save_interval = save_interval
         self.keep_last = keep_last
         self.sampler = sampler
-        self._last_saved = time.monotonic()
+        self._last_saved = self._last_asked = time.monotonic()
         self._step_on_disk: int | None = None  # of resume.pt, when that file is known to be good
 
     def attach(self, engine: Any) -> None:
@@ -109,7 +109,6 @@ class ResumeCheckpoint:
 
     def save(self) -> None:
         """Writes `resume.pt`; the one before becomes `resume_<step>.pt`. Does nothing on ranks above 0."""
-        self._last_saved = time.monotonic()
         if rank() > 0:
             return
         step = self.trainer.completed_steps
@@ -125,12 +124,12 @@ class ResumeCheckpoint:
         self._step_on_disk = step
         for path in self._older()[self.keep_last - 1 :]:
             path.unlink(missing_ok=True)
-        self._last_saved = time.monotonic()
+        self._last_saved = self._last_asked = time.monotonic()
 
     # ---- when
 
     def _started(self, engine: Any) -> None:
-        self._last_saved = time.monotonic()
+        self._last_saved = self._last_asked = time.monotonic()
 
     def _iteration_completed(self, engine: Any) -> None:
         if engine.ends_optimizer_step and not engine.ends_epoch:  # an epoch's end waits for validation
@@ -143,7 +142,10 @@ class ResumeCheckpoint:
         self.save()
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self._last_saved >= self.save_interval:
+        """Saves where the next step, if as long as the last, would end beyond the interval."""
+        now = time.monotonic()
+        step, self._last_asked = now - self._last_asked, now
+        if now - self._last_saved + step >= self.save_interval:
             self.save()
 
     # ---- files

@@ -49,7 +49,7 @@ def main() -> int:
     finish(arguments.command, whole)
     steps = last_line(whole)["step"]
     generator = random.Random(arguments.seed)
-    targets = sorted(generator.sample(range(1, steps), min(arguments.kills, steps - 1)))
+    targets = sorted(generator.sample(range(1, steps - 1), min(arguments.kills, steps - 2)))
     again = sum(kill_at(arguments.command, parts, target, generator.random()) for target in targets)
     finish(arguments.command, parts)
     wrong = differences(whole, parts)
@@ -84,8 +84,8 @@ def kill_at(command: list[str], folder: Path, target: int, share: float) -> int:
     process.wait()
     reached, saved = last_line(folder), newest(folder)
     again = reached["step"] - saved["step"]
-    seconds = reached["seconds"] - saved["seconds"]
-    print(f"killed in step {reached['step'] + 1}: {again} steps ({seconds:.1f} s) are done again", flush=True)
+    seconds = max(reached["seconds"] - saved["seconds"], 0.0)
+    print(f"killed after step {reached['step']}: {again} steps ({seconds:.1f} s) are done again", flush=True)
     return again
 
 

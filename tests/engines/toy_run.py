@@ -118,9 +118,8 @@ def main() -> None:
     parser.add_argument("--num_workers", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
-    run = ToyRun(
-        arguments.folder, arguments.num_workers, save_interval=0.1, accumulation_steps=2, max_epochs=12
-    )
+    options = {"accumulation_steps": 2, "max_epochs": 20}
+    run = ToyRun(arguments.folder, arguments.num_workers, save_interval=0.3, interval=1, **options)
     run.trainer.add_event_handler(Events.ITERATION_STARTED, lambda: time.sleep(arguments.seconds_per_step))
     run.run()
 

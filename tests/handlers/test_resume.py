@@ -18,7 +18,7 @@ import torch
 from ignite.engine import Events
 from torch import Tensor
 
-from monai_unimedi.handlers import checkpoint_file
+from monai_unimedi.handlers import checkpoint_file, resume
 from tests.engines.toy_run import ToyRun, same
 
 
@@ -97,6 +97,21 @@ def test_checkpoint_is_written_between_optimizer_steps_only(tmp_path: Path) -> N
     run.resume.save = remember  # type: ignore[method-assign]
     run.run()
     assert saved[:6] == [2, 4, 5, 7, 9, 10]
+
+
+def test_no_kill_costs_more_than_the_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With steps of 7 s and an interval of 20 s, every second step is saved: a third would be lost late."""
+    run = ToyRun(tmp_path, save_interval=20.0)
+    monkeypatch.setattr(resume.time, "monotonic", lambda: 7.0 * run.trainer.state.iteration)
+    saved: list[int] = []
+    run.trainer.add_event_handler(Events.ITERATION_STARTED, lambda: saved.append(steps_on_disk(tmp_path)))
+    run.run()
+    assert sorted(set(saved)) == list(range(0, 20, 2))
+
+
+def steps_on_disk(folder: Path) -> int:
+    path = folder / "resume.pt"
+    return torch.load(path, weights_only=True)["step"] if path.exists() else 0
 
 
 def test_epoch_ends_with_its_checkpoint_after_validation(tmp_path: Path) -> None:
