@@ -49,34 +49,34 @@ def draw_anatomy(rng: np.random.Generator, heart_is_enlarged: bool = False) -> A
         rng: source of every choice.
         heart_is_enlarged: a cardiothoracic ratio of 0.58 to 0.68 in place of 0.40 to 0.48.
     """
-    half_width = rng.uniform(135, 178)
-    half_depth = half_width * rng.uniform(0.62, 0.76)
-    wall = rng.uniform(14, 36)
+    half_width = rng.uniform(145, 170)
+    half_depth = half_width * rng.uniform(0.65, 0.74)
+    wall = rng.uniform(17, 30)
     thorax = (half_width - wall, half_depth - wall * rng.uniform(0.7, 1.0))
     ratio = rng.uniform(0.58, 0.68) if heart_is_enlarged else rng.uniform(0.40, 0.48)
     heart_width = ratio * thorax[0]
-    base = rng.uniform(8, 22)
+    base = rng.uniform(10, 20)
     return Anatomy(
         body=(half_width, half_depth),
         thorax=thorax,
-        lung_height=rng.uniform(205, 245),
+        lung_height=rng.uniform(212, 238),
         dome={"left": base, "right": base + rng.uniform(0, 10)},
         heart_width=heart_width,
-        heart_depth=min(heart_width * rng.uniform(0.62, 0.9), 0.62 * thorax[1]),
-        heart_height=heart_width * rng.uniform(0.72, 0.98),
-        heart_shift=rng.uniform(0.20, 0.34) * heart_width,
-        mediastinum=rng.uniform(20, 38),
+        heart_depth=min(heart_width * rng.uniform(0.66, 0.84), 0.62 * thorax[1]),
+        heart_height=heart_width * rng.uniform(0.77, 0.93),
+        heart_shift=rng.uniform(0.23, 0.31) * heart_width,
+        mediastinum=rng.uniform(22, 33),
         spine_depth=thorax[1] * rng.uniform(0.72, 0.82),
         rib_pitch=rng.uniform(24, 32),
         rib_phase=rng.uniform(0, 2 * np.pi),
         rib_slope=rng.uniform(0.25, 0.55),
-        lung_hu=rng.uniform(-890, -640),
+        lung_hu=rng.uniform(-840, -630),
         soft_hu=rng.uniform(0, 70),
         contrast=rng.uniform(0, 50),
         fat_hu=rng.uniform(-125, -60),
-        bone_hu=rng.uniform(250, 550),
-        gravity=rng.uniform(10, 180),
-        texture=rng.uniform(8, 75),
+        bone_hu=rng.uniform(180, 420),
+        gravity=rng.uniform(10, 110),
+        texture=rng.uniform(6, 35),
         softness=rng.uniform(6, 12),
-        noise=rng.uniform(15, 45),
+        noise=rng.uniform(10, 30),
     )

@@ -246,7 +246,7 @@ def _make_row(root: Path, settings: dict[str, Any], dimension: str, split: str, 
 def _save(path: Path, array: np.ndarray) -> None:
     """Write (X, Y) as a picture whose rows are Y, or (X, Y, Z) in LPS as NIfTI.
 
-    NIfTI's world is RAS: the first two axes of the affine point the other way. Its origin is the volume's middle.
+    NIfTI's world is RAS: the first two axes of the affine point the other way. Its origin is the middle.
     """
     if array.ndim == 2:
         Image.fromarray(np.ascontiguousarray(array.T)).save(path, compress_level=1)

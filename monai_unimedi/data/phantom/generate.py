@@ -23,12 +23,12 @@ from monai_unimedi.data.phantom.shapes import Grid
 
 __all__ = ["VERSION", "generate_ct", "generate_xray", "seed_sequence"]
 
-VERSION = "2"
+VERSION = "3"
 """Changes with every change of what the generator draws or writes."""
 
 SPLITS = ("training", "validation", "test")
 DIMENSIONS = ("2d", "3d")
-MAX_OFFSET = {"2d": 45.0, "3d": 92.0}  # mm, of the lungs' middle from the middle of the field of view
+MAX_OFFSET = {"2d": 25.0, "3d": 92.0}  # mm, of the lungs' middle from the middle of the field of view
 XRAY_DEPTH = 16  # samples along the posterior axis
 
 
@@ -53,7 +53,7 @@ def _draw_patient(
     findings = draw_findings(rng)
     anatomy = draw_anatomy(rng, any(f["finding"] == "cardiomegaly" for f in findings))
     height = draw_height(rng, findings, anatomy.lung_height, extent, max_offset)
-    return anatomy, findings, (rng.uniform(-14, 14), rng.uniform(-14, 14), height)
+    return anatomy, findings, (rng.uniform(-9, 9), rng.uniform(-9, 9), height)
 
 
 def _describe(findings: list[Finding], report_stream: np.random.SeedSequence) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def generate_ct(
     image_stream, report_stream = seed.spawn(2)
     rng = np.random.default_rng(image_stream)
     anatomy, findings, centre = _draw_patient(rng, shape[2] * spacing[2], MAX_OFFSET["3d"])
-    grid = Grid.around(shape, spacing, centre, zoom=rng.uniform(0.88, 1.18))
+    grid = Grid.around(shape, spacing, centre, zoom=rng.uniform(0.97, 1.08))
     chest = render_chest(grid, anatomy, rng)
     shapes = [occupancy > 0.5 for occupancy in paint_findings(grid, chest, anatomy, findings, rng)]
     for is_lesion, finding in zip(shapes, findings):
@@ -124,7 +124,7 @@ def generate_xray(
     rng = np.random.default_rng(image_stream)
     pixel = extent / shape[0]
     anatomy, findings, centre = _draw_patient(rng, shape[1] * pixel, MAX_OFFSET["2d"])
-    zoom = rng.uniform(0.92, 1.08)
+    zoom = rng.uniform(0.95, 1.05)
     spacing = (pixel, 2.3 * anatomy.body[1] * zoom / XRAY_DEPTH, pixel)
     grid = Grid.around((shape[0], XRAY_DEPTH, shape[1]), spacing, (centre[0], 0.0, centre[2]), zoom)
     chest = render_chest(grid, anatomy, rng, is_ct=False)

@@ -81,8 +81,9 @@ def draw_height(
     room = min(room, max_offset + ZONES["upper"] * lung_height)
     height = room * rng.choice([-1, 1]) * rng.uniform()
     reachable = [z for z, t in ZONES.items() if abs(height - t * lung_height) <= max_offset + 1e-6]
-    zone = reachable[rng.integers(len(reachable))]
-    offset = height - ZONES[zone] * lung_height
+    nearest = min(ZONES, key=lambda z: abs(height - ZONES[z] * lung_height))
+    zone = reachable[rng.integers(len(reachable))] if reachable else nearest
+    offset = np.clip(height - ZONES[zone] * lung_height, -max_offset, max_offset)
     for index, finding in enumerate(placed):
         finding["zone"] = zone
         if index == 0:
