@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kills a run again and again and compares its end with that of an uninterrupted run, bit for bit.
 
-    python tests/acceptance/kill_resume.py [--kills 10] [--folder output/kill_resume] -- COMMAND {output_dir}
-    ...
+    python tests/acceptance/kill_resume.py [--kills 10] [--folder FOLDER] [-- COMMAND ... {output_dir} ...]
 
-`{output_dir}` in the command is replaced by the folder of each of the two runs. A kill is a SIGKILL to the
-process and its loader workers when the run reaches a random step, at a random moment of it; the same command
-follows. The steps are read from `history.jsonl` and `resume.pt`, so the command should write a line of
-history every step. The last line holds the result.
+Without a command it is a shortened demo. `{output_dir}` in the command is replaced by the folder of each of
+the two runs. A kill is a SIGKILL to the process and its loader workers when the run reaches a random step, at
+a random moment of it; the same command follows. The steps are read from `history.jsonl` and `resume.pt`, so
+the command should write a line of history every step. What an earlier test left in the two folders is
+removed. The last line holds the result.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,10 +26,14 @@ from typing import Any
 
 import torch
 
+FOLDER = Path("output/kill_resume")
 BUNDLE = [
     *(sys.executable, "-m", "monai.bundle", "run", "--config_file", "bundles/pretrain/configs/train.json"),
     *("--output_dir", "{output_dir}", "--model_dir", "{output_dir}/models"),
-    *("--num_workers", "2", "--history_interval", "1", "--save_interval", "5", "--max_epochs", "3"),
+    *("--phantom_dir", str(FOLDER / "phantom"), "--phantom#num_training", "256"),
+    *("--phantom#num_validation", "64", "--phantom#num_test", "8"),
+    *("--num_steps", "120", "--steps_per_epoch", "40", "--distillation_start", "0.3"),
+    *("--num_workers", "2", "--history_interval", "1", "--save_interval", "5"),
 ]
 
 
@@ -39,13 +44,12 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, default=Path("output/kill_resume"))
+    parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("command", nargs="*", default=BUNDLE)
     arguments = parser.parse_args()
     whole, parts = arguments.folder / "whole", arguments.folder / "parts"
     for folder in (whole, parts):
-        if (folder / "resume.pt").exists():
-            parser.error(f"{folder} must hold no run, got one; remove it or give another --folder")
+        shutil.rmtree(folder, ignore_errors=True)
     finish(arguments.command, whole)
     steps = last_line(whole)["step"]
     generator = random.Random(arguments.seed)
