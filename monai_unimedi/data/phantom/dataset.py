@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -244,18 +244,25 @@ def _make_row(root: Path, settings: dict[str, Any], dimension: str, split: str, 
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    """Write (X, Y) as a picture whose rows are Y, or (X, Y, Z) in LPS as NIfTI.
+    """Write (X, Y) as a picture whose rows are Y, or (X, Y, Z) in LPS as NIfTI."""
+    if array.ndim == 2:
+        Image.fromarray(np.ascontiguousarray(array.T)).save(path, compress_level=1)
+    else:
+        path.write_bytes(_nifti_head(array.shape, array.dtype.str) + array.tobytes(order="F"))
+
+
+@lru_cache
+def _nifti_head(shape: tuple[int, ...], dtype: str) -> bytes:
+    """All bytes before the voxels: the same for all volumes of a set, and slow to make.
 
     NIfTI's world is RAS: the first two axes of the affine point the other way. Its origin is the middle.
     """
-    if array.ndim == 2:
-        Image.fromarray(np.ascontiguousarray(array.T)).save(path, compress_level=1)
-        return
-    step = np.array(FIELD_OF_VIEW) / array.shape * (-1, -1, 1)
+    step = np.array(FIELD_OF_VIEW) / shape * (-1, -1, 1)
     affine = np.diag([*step, 1.0])
-    affine[:3, 3] = -step * (np.array(array.shape) - 1) / 2
-    image = nibabel.Nifti1Image(array, affine)
+    affine[:3, 3] = -step * (np.array(shape) - 1) / 2
+    image = nibabel.Nifti1Image(np.zeros(shape, dtype), affine)
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
     image.header.set_xyzt_units("mm")
-    nibabel.save(image, path)
+    whole = image.to_bytes()
+    return whole[: len(whole) - np.zeros(shape, dtype).nbytes]
