@@ -25,7 +25,10 @@ RADIUS = {  # mm, in-plane
     "consolidation": {"small": (27, 31), "large": (50, 58)},
     "ground_glass": {"small": (31, 35), "large": (48, 55)},
 }
-THICKNESS = {"small": (22, 26), "large": (40, 48)}  # mm, of fluid or air along the chest wall
+THICKNESS = {  # mm, of fluid or air along the chest wall
+    "pleural_effusion": {"small": (22, 26), "large": (40, 48)},
+    "pneumothorax": {"small": (30, 34), "large": (52, 60)},
+}
 MARGIN = 14.0  # mm, by which a lesion may reach out of the field of view
 COUNT_PROBABILITY = (0.15, 0.65, 0.20)  # of none, one and two findings
 
@@ -135,7 +138,7 @@ def _paint_in_pleura(scene: Scene, finding: Finding) -> np.ndarray:
     """Fluid or air between the chest wall and the lung; paints `scene.hu` in place, returns the occupancy."""
     grid, hu, pleura, anatomy, rng, _ = scene
     centre = _draw_centre(rng, anatomy, finding)
-    pushed = _crescent(grid, anatomy, finding, centre[2], rng.uniform(*THICKNESS[finding["size"]]))
+    pushed = _crescent(grid, anatomy, finding, centre[2], rng.uniform(*THICKNESS[finding["finding"]][finding["size"]]))
     occupancy = np.clip(lung_hull(grid, anatomy, finding["side"]) - pushed, 0, 1) * pleura
     if finding["finding"] == "pleural_effusion":
         hu += occupancy * (rng.uniform(-10, 70) - hu)
