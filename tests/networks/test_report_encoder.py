@@ -269,3 +269,26 @@ def test_mean_pooling_equals_that_of_sentence_transformers() -> None:
     assert (
         F.cosine_similarity(similar[:1], similar[1:]) > F.cosine_similarity(features[:1], features[1:2]) + 0.1
     )
+
+
+def test_remembered_texts_are_read_once_and_embedded_as_before(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = small_encoder(tokenizer, num_frozen_layers=-1)
+    remembering = small_encoder(tokenizer, num_frozen_layers=-1, num_remembered=2)
+    expected = encode(plain, tokenizer, REPORTS)
+    batch = tokenizer(REPORTS, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        torch.testing.assert_close(remembering(batch["input_ids"], batch["attention_mask"]), expected)
+    assert len(remembering._remembered) == 2
+    again = encode(remembering, tokenizer, REPORTS[2:])
+    monkeypatch.setattr(remembering, "model", None)
+    loss = remembering(*(batch[key][2:] for key in ("input_ids", "attention_mask"))).sum()
+    loss.backward()
+    assert remembering.projection.weight.grad is not None
+    torch.testing.assert_close(again, expected[2:])
+
+
+def test_a_text_model_that_is_trained_cannot_be_remembered(tokenizer: Any) -> None:
+    with pytest.raises(ValueError, match="num_remembered must be 0"):
+        small_encoder(tokenizer, num_frozen_layers=2, num_remembered=8)

@@ -55,11 +55,14 @@ class ReportEncoder(nn.Module):
             model and trains only the projection. Frozen parts stay in eval mode.
         dropout: of hidden states and attention weights. Default 0: the contrast compares reports exactly.
         attention: `sdpa` or `eager`, which in bfloat16 on CPUs is four times faster backwards.
+        num_remembered: keep the pooled states of that many texts, so that each is read once. For a wholly
+            frozen model and reports shown whole; a text's states are computed alone and in float32, so that
+            they do not depend on the batch it came with.
 
     Raises:
         OSError: When the model is neither a readable folder nor a reachable hub id.
-        ValueError: When a local folder has no tokenizer, `pooling` or `num_frozen_layers` is unknown, or
-            `vocab_size` is missing from scratch.
+        ValueError: When a local folder has no tokenizer, `pooling` or `num_frozen_layers` is unknown,
+            `vocab_size` is missing from scratch, or texts are to be remembered by a model that is trained.
     """
 
     def __init__(
@@ -76,10 +79,18 @@ class ReportEncoder(nn.Module):
         num_frozen_layers: int = 0,
         dropout: float = 0.0,
         attention: str = "sdpa",
+        num_remembered: int = 0,
     ) -> None:
         super().__init__()
         if pooling not in ("cls", "mean"):
             raise ValueError(f"pooling must be 'cls' or 'mean', got {pooling!r}.")
+        if num_remembered and num_frozen_layers != -1:
+            raise ValueError(
+                f"num_remembered must be 0 unless num_frozen_layers is -1 (all), got {num_frozen_layers} "
+                "frozen layers: what is trained cannot be remembered."
+            )
+        self.num_remembered = num_remembered
+        self._remembered: dict[tuple[int, ...], torch.Tensor] = {}
         if model_name_or_path is not None:
             self.model = load_text_model(str(model_name_or_path), dropout)
         elif vocab_size is not None:
@@ -121,6 +132,23 @@ class ReportEncoder(nn.Module):
                 f"input_ids must have at most {self.max_tokens} tokens, got shape {tuple(input_ids.shape)}; "
                 "shorten the reports with the tokenizer of load_tokenizer, which knows this limit."
             )
+        if not self.num_remembered:
+            return self._pool(input_ids, attention_mask)
+        texts = [ids[mask.bool()] for ids, mask in zip(input_ids, attention_mask)]
+        return torch.stack([self._recall(text) for text in texts])
+
+    def _recall(self, text: torch.Tensor) -> torch.Tensor:
+        """Pooled states (hidden,) of one text (L,) without padding."""
+        key = tuple(text.tolist())
+        if key not in self._remembered:
+            if len(self._remembered) >= self.num_remembered:
+                del self._remembered[next(iter(self._remembered))]
+            whole = torch.autocast(text.device.type, enabled=False)
+            with torch.inference_mode(False), torch.no_grad(), whole:
+                self._remembered[key] = self._pool(text[None], torch.ones_like(text)[None])[0]
+        return self._remembered[key].to(text.device)
+
+    def _pool(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, L, H)
         if self.pooling == "cls":
             return states[:, 0]
@@ -137,6 +165,7 @@ class ReportEncoder(nn.Module):
     def reset_parameters(self) -> ReportEncoder:
         """Forgets everything: all weights are drawn anew, as a comparison with an untrained tower needs."""
         draw_weights(self.model)
+        self._remembered.clear()
         self.projection.reset_parameters()
         return self
 
