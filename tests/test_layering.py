@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "": set(),
 }
-UNRESTRICTED = ("__main__", "verbs")
+UNRESTRICTED = ("__main__", "verbs", "encoder")
 DISTRIBUTIONS = {
     "ignite": "pytorch-ignite",
     "sklearn": "scikit-learn",

@@ -48,7 +48,7 @@ MANIFEST = "phantom.json"
 def find_datalists(
     datalist_2d: str | os.PathLike | None,
     datalist_3d: str | os.PathLike | None,
-    phantom_dir: str | os.PathLike,
+    phantom_dir: str | os.PathLike | None = None,
     phantom: Mapping[str, Any] | None = None,
 ) -> dict[str, Path]:
     """The datalist of each source that takes part.
@@ -56,18 +56,23 @@ def find_datalists(
     Args:
         datalist_2d: X-rays; None without any.
         datalist_3d: CTs; None without any. Phantoms take the place of both where both are None.
-        phantom_dir: folder of the phantoms.
+        phantom_dir: folder of the phantoms; None where phantoms will not do.
         phantom: arguments of `ensure_phantom`, which makes them on first use; None takes what is there.
 
     Returns:
         ``{"2d": path, "3d": path}``, a source without list left out.
 
     Raises:
-        ValueError: When no list is given and `phantom_dir` holds no phantoms, with `phantom` None.
+        ValueError: When no list is given and phantoms will not do, or there are none and `phantom` is None.
     """
     given = {"2d": datalist_2d, "3d": datalist_3d}
     if any(given.values()):
         return {source: Path(path) for source, path in given.items() if path}
+    if phantom_dir is None:
+        raise ValueError(
+            "This config needs images and reports of its own, got no datalist: give --datalist_2d, "
+            "--datalist_3d or both."
+        )
     if phantom is not None:
         return ensure_phantom(phantom_dir, show_progress=sys.stderr.isatty(), **phantom)
     found = {source: Path(phantom_dir) / f"datalist_{source}.json" for source in given}

@@ -6,10 +6,11 @@ from __future__ import annotations
 from .best_model import BestModel
 from .collapse_stop import CollapseStop
 from .early_stop import EarlyStop
+from .embedding_saver import EmbeddingSaver
 from .fingerprint import fingerprint
 from .history import History, read_history
 from .loss_schedule import LossSchedule
-from .progress import Progress
+from .progress import EvaluationProgress, Progress
 from .resume import ResumeCheckpoint
 from .step_seed import StepSeed
 from .teacher_update import TeacherUpdate
@@ -19,6 +20,8 @@ __all__ = [
     "BestModel",
     "CollapseStop",
     "EarlyStop",
+    "EmbeddingSaver",
+    "EvaluationProgress",
     "History",
     "LossSchedule",
     "Progress",

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 
 from monai_unimedi.engines.distributed import rank, unwrap
 
-from .checkpoint_file import save_tensors
+from .checkpoint_file import save_tensors, write_atomically
 
 __all__ = ["BestModel"]
 
@@ -34,6 +35,7 @@ class BestModel:
         network: the training module.
         part: attribute of `network` whose `state_dict` is `model.pt`: `student` or `teacher`.
         save_text: called with an empty folder, writes the text tower and its tokenizer there.
+        card: written as `encoder.json`: how the tower is built and how files become its input.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class BestModel:
         network: nn.Module,
         part: str = "student",
         save_text: Callable[[Path], Any] | None = None,
+        card: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(model_dir)
         self.network = network
         self.part = part
         self.save_text = save_text
+        self.card = card
         self.best_metric: float | None = None
         self.best_epoch: int | None = None
         self._validator: Any = None
@@ -75,11 +79,14 @@ class BestModel:
             self.save()
 
     def save(self) -> None:
-        """Writes both now."""
+        """Writes them now."""
         if rank() > 0:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         save_tensors(self.folder / "model.pt", getattr(unwrap(self.network), self.part).state_dict())
+        if self.card is not None:
+            text = json.dumps(self.card, indent=2) + "\n"
+            write_atomically(self.folder / "encoder.json", lambda file: file.write(text.encode()))
         if self.save_text is not None:
             self._save_text(self.save_text)
 

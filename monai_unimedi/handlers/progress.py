@@ -14,7 +14,7 @@ from ignite.handlers import ProgressBar
 
 from monai_unimedi.engines.distributed import rank
 
-__all__ = ["Progress"]
+__all__ = ["EvaluationProgress", "Progress"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,3 +69,33 @@ class Progress:
                 time.strftime("%H:%M:%S", time.gmtime(left)) if left < 86400 else f"{left / 3600:.0f} h",
             ),
         )
+
+
+class EvaluationProgress:
+    """The same for an evaluator, in batches.
+
+    Args:
+        interval: seconds between log lines.
+    """
+
+    def __init__(self, interval: float = 30.0) -> None:
+        self.interval = interval
+        self._last = 0.0
+
+    def attach(self, engine: Any) -> None:
+        """Attaches to an evaluator."""
+        if rank() > 0:
+            return
+        if sys.stderr.isatty():
+            ProgressBar(persist=True).attach(engine)
+        else:
+            engine.add_event_handler(Events.EPOCH_STARTED, self._started)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._log)
+
+    def _started(self, engine: Any) -> None:
+        self._last = time.monotonic()
+
+    def _log(self, engine: Any) -> None:
+        if time.monotonic() - self._last >= self.interval:
+            self._last = time.monotonic()
+            logger.info("batch %d of %d", engine.state.iteration, engine.state.epoch_length)

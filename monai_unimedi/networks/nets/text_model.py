@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer, BertConfig, BertModel, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 __all__ = [
     "build_text_model",
@@ -90,7 +93,8 @@ def load_text_model(name: str, dropout: float) -> PreTrainedModel:
     if "add_pooling_layer" in inspect.signature(model_class).parameters:
         options["add_pooling_layer"] = False
     try:
-        model, info = model_class.from_pretrained(name, **options)
+        with _no_progress_bar():
+            model, info = model_class.from_pretrained(name, **options)
     except (OSError, SafetensorError) as error:
         raise _unreadable("text encoder", name, error) from error
     if info["missing_keys"]:
@@ -158,6 +162,17 @@ def position_limit(config: Any) -> int:
     """Longest sequence of a model, in tokens; RoBERTa's family keeps its first positions for padding."""
     positions = int(getattr(config, "max_position_embeddings", None) or 512)
     return positions - config.pad_token_id - 1 if config.model_type in _OFFSET_POSITIONS else positions
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    shows_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shows_bar:
+            transformers_logging.enable_progress_bar()
 
 
 def _load_config(name: str) -> Any:

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images in a folder, by kind: X-rays (pictures, single DICOM files) and CTs (volumes, DICOM folders).
+
+The dimension is the file's, not an option. A folder whose DICOM files are slices (CT, MR, PET) is one volume;
+one with X-rays in DICOM holds many images.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+__all__ = ["discover", "require_images", "source_of"]
+
+logger = logging.getLogger(__name__)
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+SLICED = ("CT", "MR", "PT")
+
+
+def source_of(path: str | os.PathLike) -> str:
+    """``2d`` for an X-ray, ``3d`` for a CT.
+
+    Raises:
+        ValueError: When there is nothing at `path`, or it is of no known kind.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"There must be a file or a DICOM folder at {str(path)!r}, found none.")
+    source = _source(path)
+    if source is None:
+        raise ValueError(
+            f"An image must be a picture ({', '.join(PICTURES)}), a DICOM file, a volume "
+            f"({', '.join(VOLUMES)}) or a folder of DICOM slices, got {str(path)!r}."
+        )
+    return source
+
+
+def discover(
+    dataset_dir: str | os.PathLike | None = None, images: str | Sequence[str] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows ``{"id", "image"}`` of all images, by source, in the order of their paths.
+
+    Args:
+        dataset_dir: folder to look through, with its subfolders; ids are paths within it.
+        images: paths or patterns (``*.nii.gz``) of files and DICOM folders instead; ids are the paths.
+
+    Returns:
+        ``{"2d": rows, "3d": rows}``, a source without images left out. What is no image is counted in the
+        log.
+    """
+    root = None if images is not None or dataset_dir is None else Path(dataset_dir)
+    given = [images] if isinstance(images, str) else list(images or ())
+    paths = [Path(found) for pattern in given for found in sorted(glob.glob(pattern, recursive=True)) or [pattern]]
+    rows: dict[str, list[dict[str, Any]]] = {}
+    others = 0
+    for path in paths if root is None else _walk(root):
+        source = _source(path) if root is not None else source_of(path)
+        if source is None:
+            others += 1
+            continue
+        name = path if root is None else path.relative_to(root)
+        rows.setdefault(source, []).append({"id": name.as_posix(), "image": str(path)})
+    counts = ", ".join(f"{len(found)} {source}" for source, found in sorted(rows.items())) or "none"
+    logger.info("images found: %s; %d other files", counts, others)
+    return dict(sorted(rows.items()))
+
+
+def require_images(rows: Mapping[str, Sequence[Any]] | Sequence[Any], where: object) -> None:
+    """Stops where nothing was found.
+
+    Raises:
+        ValueError: When there is no row.
+    """
+    if not (any(rows.values()) if isinstance(rows, Mapping) else rows):
+        raise ValueError(
+            f"There must be at least one image to embed, found none in {where!r}: give --dataset_dir with a "
+            "folder, or --images with a list of paths or patterns."
+        )
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files and folders of slices below a folder, hidden ones left out."""
+    if _is_sliced(folder):
+        yield folder
+        return
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _walk(path)
+        else:
+            yield path
+
+
+def _source(path: Path) -> str | None:
+    name = path.name.lower()
+    if path.is_dir():
+        return "3d" if _is_sliced(path) else None
+    if name.endswith(VOLUMES):
+        return "3d"
+    return "2d" if name.endswith(PICTURES) or _modality(path) is not None else None
+
+
+def _is_sliced(folder: Path) -> bool:
+    """Whether the first file of a folder that is DICOM, one of its first three, is a slice of a volume."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
+    found = (_modality(path) for path in files[:3] if not path.name.lower().endswith((*PICTURES, *VOLUMES)))
+    return next((name for name in found if name is not None), "") in SLICED
+
+
+def _modality(path: Path) -> str | None:
+    """DICOM modality ("DX", "CT", ...; empty if the file does not say); None for other files."""
+    if not path.name.lower().endswith(".dcm") and not pydicom.misc.is_dicom(path):
+        return None
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
+    except (pydicom.errors.InvalidDicomError, OSError):
+        return "" if path.name.lower().endswith(".dcm") else None
+    return str(header.get("Modality", ""))

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Going on past files that cannot be read, where the user asked for it: each is logged, none is replaced."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from monai_unimedi.transforms.checks import RowError
+
+__all__ = ["CollateReadable", "ReadableRows"]
+
+logger = logging.getLogger(__name__)
+
+
+class ReadableRows(Dataset):
+    """A dataset that gives None for a row whose files cannot be read, and logs why.
+
+    Args:
+        dataset: raises `RowError` for such rows.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, row: int) -> dict[str, Any] | None:
+        try:
+            return self.dataset[row]
+        except RowError as error:
+            logger.warning("left out: %s", error)
+            return None
+
+
+class CollateReadable:
+    """A collate function that passes over None; a batch of nothing else is empty.
+
+    Args:
+        collate: of the samples that are there.
+    """
+
+    def __init__(self, collate: Callable[[Sequence[dict[str, Any]]], dict[str, Any]]) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+        readable = [sample for sample in samples if sample is not None]
+        return self.collate(readable) if readable else {}
