@@ -8,9 +8,10 @@ import numpy as np
 from monai_unimedi.data.phantom.anatomy import SIDES, Anatomy
 from monai_unimedi.data.phantom.shapes import Grid, blend, ellipsoid, smooth_field, splat
 
-__all__ = ["draw_airways", "draw_arms", "draw_bowel", "draw_lines_and_dots", "mottle"]
+__all__ = ["draw_airways", "draw_arms", "draw_bowel", "draw_lines_and_dots", "draw_mattress", "mottle"]
 
 CALCIUM = 1300.0  # HU
+INFINITE = float("inf")
 
 
 def _vessel_points(
@@ -110,9 +111,17 @@ def mottle(hu: np.ndarray, grid: Grid, anatomy: Anatomy, rng: np.random.Generato
     """Organs, contrast medium, muscle and fat above and below the lungs, lest these slices be plain."""
     outside = np.flatnonzero(np.abs(grid.z) > anatomy.lung_height / 2 - 4)
     part = grid._replace(z=grid.z[outside])
-    field = smooth_field(part, rng, (80, 70, 90), rank=8) * rng.uniform(40, 150)
+    field = smooth_field(part, rng, (80, 70, 90), rank=8) * rng.uniform(80, 220)
     slices = hu[:, :, outside]
     hu[:, :, outside] = np.where(slices > -200, slices + field, slices)
+
+
+def draw_mattress(hu: np.ndarray, grid: Grid, anatomy: Anatomy, rng: np.random.Generator) -> None:
+    """The foam that the patient lies on: a distractor with the density of ground glass, or of lung."""
+    thickness = rng.uniform(0, 26)
+    centre = (0, anatomy.body[1] + 10 + thickness, 0)
+    pad = ellipsoid(grid, centre, (rng.uniform(120, 165), thickness + 1, INFINITE), 8.0, (8, 8, 2))
+    blend(hu, *pad, rng.uniform(-800, -200))
 
 
 def draw_arms(hu: np.ndarray, grid: Grid, anatomy: Anatomy, rng: np.random.Generator) -> None:

@@ -23,7 +23,7 @@ from monai_unimedi.data.phantom.shapes import Grid
 
 __all__ = ["VERSION", "generate_ct", "generate_xray", "seed_sequence"]
 
-VERSION = "3"
+VERSION = "4"
 """Changes with every change of what the generator draws or writes."""
 
 SPLITS = ("training", "validation", "test")
@@ -53,7 +53,7 @@ def _draw_patient(
     findings = draw_findings(rng)
     anatomy = draw_anatomy(rng, any(f["finding"] == "cardiomegaly" for f in findings))
     height = draw_height(rng, findings, anatomy.lung_height, extent, max_offset)
-    return anatomy, findings, (rng.uniform(-9, 9), rng.uniform(-9, 9), height)
+    return anatomy, findings, (rng.uniform(-7, 7), rng.uniform(-7, 7), height)
 
 
 def _describe(findings: list[Finding], report_stream: np.random.SeedSequence) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def generate_ct(
     image_stream, report_stream = seed.spawn(2)
     rng = np.random.default_rng(image_stream)
     anatomy, findings, centre = _draw_patient(rng, shape[2] * spacing[2], MAX_OFFSET["3d"])
-    grid = Grid.around(shape, spacing, centre, zoom=rng.uniform(0.97, 1.08))
+    grid = Grid.around(shape, spacing, centre, zoom=rng.uniform(0.97, 1.06))
     chest = render_chest(grid, anatomy, rng)
     shapes = [occupancy > 0.5 for occupancy in paint_findings(grid, chest, anatomy, findings, rng)]
     for is_lesion, finding in zip(shapes, findings):
@@ -124,7 +124,7 @@ def generate_xray(
     rng = np.random.default_rng(image_stream)
     pixel = extent / shape[0]
     anatomy, findings, centre = _draw_patient(rng, shape[1] * pixel, MAX_OFFSET["2d"])
-    zoom = rng.uniform(0.95, 1.05)
+    zoom = rng.uniform(0.96, 1.04)
     spacing = (pixel, 2.3 * anatomy.body[1] * zoom / XRAY_DEPTH, pixel)
     grid = Grid.around((shape[0], XRAY_DEPTH, shape[1]), spacing, (centre[0], 0.0, centre[2]), zoom)
     chest = render_chest(grid, anatomy, rng, is_ct=False)

@@ -23,13 +23,13 @@ HALF_HEIGHT = {"small": 20.0, "large": 54.0}  # mm
 RADIUS = {  # mm, in-plane
     "nodule": {"small": (18, 21), "large": (35, 40)},
     "consolidation": {"small": (27, 31), "large": (50, 58)},
-    "ground_glass": {"small": (31, 35), "large": (48, 55)},
+    "ground_glass": {"small": (28, 32), "large": (42, 48)},
 }
 THICKNESS = {  # mm, of fluid or air along the chest wall
-    "pleural_effusion": {"small": (22, 26), "large": (40, 48)},
+    "pleural_effusion": {"small": (20, 24), "large": (36, 42)},
     "pneumothorax": {"small": (30, 34), "large": (52, 60)},
 }
-MARGIN = 14.0  # mm, by which a lesion may reach out of the field of view
+MARGIN = 18.0  # mm, by which a lesion may reach out of the field of view
 COUNT_PROBABILITY = (0.15, 0.65, 0.20)  # of none, one and two findings
 
 
@@ -41,7 +41,7 @@ class Scene(NamedTuple):
     free: np.ndarray  # (X, Y, S), where the lesion may be, in [0, 1]
     anatomy: Anatomy
     rng: np.random.Generator
-    depth: float  # stretch of solid lesions along the posterior axis
+    depth: float  # stretch of lesions for X-rays, which sum over the posterior axis
 
 
 def draw_findings(rng: np.random.Generator) -> list[Finding]:
@@ -128,21 +128,24 @@ def _crescent(grid: Grid, anatomy: Anatomy, finding: Finding, z: float, thicknes
     """Occupancy of a lung that fluid or air pushes inwards, most in the middle of the zone."""
     depth = thickness * np.clip(1 - np.abs((grid.z - z) / HALF_HEIGHT[finding["size"]]) ** 8, 0, 1)
     inwards = -SIDES[finding["side"]] * depth
-    along = (
-        0.6 * depth * (-1 if finding["finding"] == "pleural_effusion" else 1)
-    )  # fluid behind, air in front
+    along = depth * (-0.6 if finding["finding"] == "pleural_effusion" else 0.35)  # fluid behind, air in front
     return lung_hull(grid, anatomy, finding["side"], shift=(inwards, along))
 
 
 def _paint_in_pleura(scene: Scene, finding: Finding) -> np.ndarray:
     """Fluid or air between the chest wall and the lung; paints `scene.hu` in place, returns the occupancy."""
-    grid, hu, pleura, anatomy, rng, _ = scene
+    grid, hu, pleura, anatomy, rng, depth = scene
     centre = _draw_centre(rng, anatomy, finding)
-    pushed = _crescent(grid, anatomy, finding, centre[2], rng.uniform(*THICKNESS[finding["finding"]][finding["size"]]))
+    thickness = rng.uniform(*THICKNESS[finding["finding"]][finding["size"]])
+    if finding["finding"] == "pneumothorax":
+        thickness *= (1 + depth) / 2
+    pushed = _crescent(grid, anatomy, finding, centre[2], thickness)
     occupancy = np.clip(lung_hull(grid, anatomy, finding["side"]) - pushed, 0, 1) * pleura
     if finding["finding"] == "pleural_effusion":
         hu += occupancy * (rng.uniform(-10, 70) - hu)
         return occupancy
+    near = np.clip(1.1 - np.abs((grid.z - centre[2]) / HALF_HEIGHT[finding["size"]]) ** 8, 0, 1)
+    hu += (pushed * pleura * near) * (rng.uniform(60, 90) * (hu < -300))  # the lung collapses a little
     line = np.minimum(1.5 * np.minimum(occupancy, pushed), 1)  # the visceral pleura
     hu += np.maximum(occupancy - line, 0) * (AIR - hu)
     hu += line * (-100 - hu)
@@ -183,7 +186,7 @@ def paint_findings(
         anatomy: the patient.
         findings: with their zones.
         rng: source of places and textures.
-        depth: stretch of solid lesions along the posterior axis; X-rays, which sum over it, need more than 1.
+        depth: stretch of lesions along the posterior axis; X-rays, which sum over it, need more than 1.
 
     Returns:
         For each finding its occupancy, float32, the grid's shape; the enlarged heart for cardiomegaly.

@@ -13,6 +13,7 @@ from monai_unimedi.data.phantom.details import (
     draw_arms,
     draw_bowel,
     draw_lines_and_dots,
+    draw_mattress,
     mottle,
 )
 from monai_unimedi.data.phantom.shapes import Grid, blend, ellipsoid, smooth_field
@@ -75,7 +76,7 @@ def _draw_trunk(hu: np.ndarray, grid: Grid, anatomy: Anatomy) -> None:
     width, depth = anatomy.body
     shoulders = anatomy.lung_height / 2 - 25
     taper = np.clip((grid.z - shoulders) / 75, 0, None) ** 2.0
-    for shrink, value in ((0.0, anatomy.fat_hu), (11.0, anatomy.soft_hu)):
+    for shrink, value in ((0.0, anatomy.fat_hu), (anatomy.fat_thickness, anatomy.soft_hu)):
         k = depth / (2 * anatomy.softness)
         plane = (
             (k + 0.5)
@@ -152,6 +153,7 @@ def render_chest(grid: Grid, anatomy: Anatomy, rng: np.random.Generator, is_ct: 
     everywhere = (slice(None),) * 3
     hu = np.full(grid.shape, AIR, np.float32)
     if is_ct:
+        draw_mattress(hu, grid, anatomy, rng)
         draw_arms(hu, grid, anatomy, rng)
     _draw_trunk(hu, grid, anatomy)
     if is_ct:

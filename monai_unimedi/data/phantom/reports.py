@@ -23,8 +23,8 @@ NOUNS = {
         "focal consolidation",
     ),
     "ground_glass": ("ground glass opacity", "ground glass attenuation", "hazy ground glass opacity"),
-    "pleural_effusion": ("pleural effusion", "pleural fluid collection", "effusion"),
-    "pneumothorax": ("pneumothorax", "pleural air collection, pneumothorax"),
+    "pleural_effusion": ("pleural effusion", "loculated effusion", "effusion"),
+    "pneumothorax": ("pneumothorax", "loculated pneumothorax"),
 }
 SIZE_WORDS = {"small": ("small", "minor", "little"), "large": ("large", "extensive", "big")}
 ZONE_WORDS = {"upper": ("upper zone", "upper lung zone"), "middle": ("middle zone", "mid zone"),
@@ -95,7 +95,7 @@ def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
 
 
 def _sentence(template: str, **words: str) -> str:
-    text = template.format(**words)
+    text = template.format(**words).replace(" a extensive", " an extensive")
     return text[0].upper() + text[1:]
 
 
