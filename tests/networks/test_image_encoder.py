@@ -114,6 +114,19 @@ def test_attention_map_is_the_mean_over_layers_of_the_joint_softmax(encoder: Uni
     torch.testing.assert_close(encoder.slice_scores(volume), expected.mean((1, 2)))
 
 
+def test_scores_of_chosen_layers_are_the_mean_of_those_rows_alone(encoder: UniMediImageEncoder) -> None:
+    chosen = UniMediImageEncoder(**SMALL, score_layers=[1]).eval()
+    chosen.load_state_dict(encoder.state_dict())
+    volume = torch.rand(2, 1, 48, 48, 8)
+    content, position = encoder.vit.tokenizer.slices(volume, torch.arange(8)[None].expand(2, -1))
+    x = encoder.vit.blocks[0](encoder.vit.with_class(content + position))
+    expected = encoder.vit.blocks[1].class_row(x).reshape(2, 8, 16).mean(2)
+    torch.testing.assert_close(chosen.slice_scores(volume), expected)
+    torch.testing.assert_close(torch.jit.script(chosen).slice_scores(volume), expected)
+    with pytest.raises(ValueError, match="layers from 0 to 2"):
+        UniMediImageEncoder(**SMALL, score_layers=[3])
+
+
 def test_patch_that_does_not_divide_the_image_is_an_error(encoder: UniMediImageEncoder) -> None:
     with pytest.raises(ValueError, match="multiple of the patch 12x12, got 50x48"):
         encoder(torch.rand(1, 1, 50, 48))

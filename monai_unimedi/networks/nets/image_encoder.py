@@ -4,7 +4,7 @@
 Its state is ``models/model.pt``; at inference it selects its own slices (method, sections 3 and 8).
 """
 
-from typing import Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +26,12 @@ class UniMediImageEncoder(nn.Module):
         num_selected_slices: k slices fed beside a volume. Open in the paper.
         slice_rule: ``attention`` (the paper's), ``uniform``, ``random`` or ``none``.
         score_reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
-        score_last_layer: attention of the last layer alone instead of the mean over all layers.
+        score_layers: layers (from 0) whose attention scores the slices; None = all, the paper's.
         joint_softmax: softmax over the patches of all slices together; per slice the scores say nothing.
         debiased: divide scores by their running mean at the same height.
+
+    Raises:
+        ValueError: When ``score_layers`` names a layer that is not there.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class UniMediImageEncoder(nn.Module):
         num_selected_slices: int = 4,
         slice_rule: str = "attention",
         score_reduction: str = "mean",
-        score_last_layer: bool = False,
+        score_layers: Optional[Sequence[int]] = None,
         joint_softmax: bool = True,
         debiased: bool = False,
     ) -> None:
@@ -70,24 +73,28 @@ class UniMediImageEncoder(nn.Module):
         )
         self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased)
         self.projection = nn.Linear(hidden_size, embed_dim, bias=False)
-        self.score_last_layer = score_last_layer
+        self.every_layer: List[int] = list(range(num_layers))
+        self.score_layers: List[int] = self.every_layer if score_layers is None else [int(i) for i in score_layers]
+        if not self.score_layers or not set(self.score_layers) <= set(self.every_layer):
+            raise ValueError(f"score_layers must name layers from 0 to {num_layers - 1}, got {score_layers}.")
         self.joint_softmax = joint_softmax
 
     @torch.jit.export
     def attention_map(self, image: torch.Tensor) -> torch.Tensor:
         """[CLS] attention per patch: (B, gx, gy) for X-rays, (B, gx, gy, S) for all S slices of volumes.
 
-        image: (B, C, X, Y) or (B, C, X, Y, Z), float, intensity in [0, 1]. Each sample sums to 1.
+        image: (B, C, X, Y) or (B, C, X, Y, Z), float, intensity in [0, 1]. Each sample sums to 1. Mean over all
+        layers for X-rays, over ``score_layers`` for volumes.
         """
         gx, gy = image.shape[2] // self.vit.tokenizer.patch_x, image.shape[3] // self.vit.tokenizer.patch_y
         if image.dim() == 4:
             content, position = self.vit.tokenizer.images(image)
-            return self.vit.class_attention(content + position, 1, self.score_last_layer).reshape(-1, gx, gy)
+            return self.vit.class_attention(content + position, 1, self.every_layer).reshape(-1, gx, gy)
         num_slices = image.shape[4]
         every = torch.arange(num_slices, device=image.device)[None].expand(image.shape[0], -1)
         content, position = self.vit.tokenizer.slices(image, every)
         groups = 1 if self.joint_softmax else num_slices
-        attention = self.vit.class_attention(content + position, groups, self.score_last_layer) / groups
+        attention = self.vit.class_attention(content + position, groups, self.score_layers) / groups
         return attention.reshape(-1, num_slices, gx, gy).permute(0, 2, 3, 1)
 
     @torch.jit.export

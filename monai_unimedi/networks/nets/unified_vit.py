@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One vision transformer for X-rays, axial slices and CT volumes (method, section 1)."""
 
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 import torch
 from torch import nn
@@ -115,29 +115,31 @@ class UnifiedViT(nn.Module):
             x = block(x)
         return self.norm(x)
 
-    def class_attention(self, tokens: torch.Tensor, num_groups: int = 1, last_layer: bool = False) -> torch.Tensor:
-        """[CLS] attention over patch tokens (B, N, C), mean over heads and layers, in one pass.
+    def class_attention(self, tokens: torch.Tensor, num_groups: int, layers: List[int]) -> torch.Tensor:
+        """[CLS] attention over patch tokens (B, N, C), mean over heads and ``layers``, in one pass.
 
-        The last block contributes its attention row only: its output is never computed.
+        The deepest layer of interest contributes its attention row only: nothing after it is computed.
 
         Args:
             tokens: (B, N, C), positions added.
             num_groups: the softmax runs within this many equal runs of tokens; 1 = joint, the paper's.
-            last_layer: take the last layer alone instead of the mean over all.
+            layers: indices of the blocks, from 0.
 
         Returns:
             (B, N), float; sums to ``num_groups``.
         """
         x = self.with_class(tokens)
         total = torch.zeros(tokens.shape[0], tokens.shape[1], device=tokens.device)
-        depth = len(self.blocks)
+        deepest = max(layers)
         for i, block in enumerate(self.blocks):
-            if i == depth - 1:
-                row = block.class_row(x, num_groups)
-                return row if last_layer else (total + row) / depth
-            x, row = block.forward_with_class_row(x, num_groups)
-            total = total + row
-        return total
+            if i == deepest:
+                total = total + block.class_row(x, num_groups)
+            elif i < deepest and i in layers:
+                x, row = block.forward_with_class_row(x, num_groups)
+                total = total + row
+            elif i < deepest:
+                x = block(x)
+        return total / len(layers)
 
     def forward(self, image: torch.Tensor, slice_indices: Optional[torch.Tensor] = None) -> torch.Tensor:
         """Final-norm tokens (B, 1 + N, C) of an image; arguments as ``embed``."""
