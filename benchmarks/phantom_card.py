@@ -164,8 +164,9 @@ def supervised_probe(
     )
     for _ in range(epochs):
         for rows in torch.randperm(len(images))[: len(images) // batch * batch].view(-1, batch):
-            logits = network(images[rows, None].float())
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth[rows])
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = network(images[rows, None].float())
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), truth[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
