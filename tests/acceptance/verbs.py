@@ -12,7 +12,9 @@ the verbs that worked.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -85,9 +87,15 @@ def train() -> None:
     """A short training; MLflow must hold its losses."""
     run("train", *SHORT, "--tracking", "mlflow")
     stored = [path for path in ROOT.rglob("*") if path.name == "loss" and path.parent.name == "metrics"]
-    databases = [path for path in ROOT.rglob("mlflow.db") if b"loss_vl" in path.read_bytes()]
+    databases = [path for path in ROOT.rglob("*.db") if "loss_vl" in logged_metrics(path)]
     if not stored and not databases:
         raise ValueError(f"MLflow must hold the run's losses, found none below {ROOT}")
+
+
+def logged_metrics(database: Path) -> set[str]:
+    """Names of the metrics in an SQLite store of MLflow."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return {name for (name,) in connection.execute("SELECT DISTINCT key FROM metrics")}
 
 
 def evaluate() -> None:
