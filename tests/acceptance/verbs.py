@@ -86,8 +86,8 @@ def verify_metadata(schema: Path) -> None:
 def train() -> None:
     """A short training; MLflow must hold its losses."""
     run("train", *SHORT, "--tracking", "mlflow")
-    stored = [path for path in ROOT.rglob("*") if path.name == "loss" and path.parent.name == "metrics"]
-    databases = [path for path in ROOT.rglob("*.db") if "loss_vl" in logged_metrics(path)]
+    stored = [path for path in ROOT.rglob("*") if path.name == "train_loss" and path.parent.name == "metrics"]
+    databases = [path for path in ROOT.rglob("*.db") if {"train_loss", "retrieval"} <= logged_metrics(path)]
     if not stored and not databases:
         raise ValueError(f"MLflow must hold the run's losses, found none below {ROOT}")
 
