@@ -149,7 +149,7 @@ class ImageTextEncoder:
         try:
             row = self.preprocessing[source]({"image": os.fspath(path)})
         except Exception as error:
-            raise ValueError(f"{os.fspath(path)!r} could not be read: {error}") from error
+            raise ValueError(f"{os.fspath(path)!r} could not be read: {_root_cause(error)}") from error
         image = torch.as_tensor(row["image"]).as_subclass(Tensor)
         return image.to(self.device, torch.float32)
 
@@ -157,6 +157,11 @@ class ImageTextEncoder:
     def _text_tower(self) -> tuple[ReportEncoder, Any]:
         tower = ReportEncoder.from_folder(self.text_folder).to(self.device).eval()
         return tower, load_tokenizer(self.text_folder)
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """What really happened; MONAI's `Compose` wraps it."""
+    return error if error.__cause__ is None else _root_cause(error.__cause__)
 
 
 def _resolved(node: Any, config: Mapping[str, Any]) -> Any:

@@ -58,7 +58,9 @@ def discover(
     """
     root = None if images is not None or dataset_dir is None else Path(dataset_dir)
     given = [images] if isinstance(images, str) else list(images or ())
-    paths = [Path(found) for pattern in given for found in sorted(glob.glob(pattern, recursive=True)) or [pattern]]
+    paths = [
+        Path(found) for pattern in given for found in sorted(glob.glob(pattern, recursive=True)) or [pattern]
+    ]
     rows: dict[str, list[dict[str, Any]]] = {}
     others = 0
     for path in paths if root is None else _walk(root):

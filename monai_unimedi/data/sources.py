@@ -179,7 +179,9 @@ def load_training(
     training = load_split(datalists, "training", base_dir, on_bad_report=on_bad_report)
     for source in datalists:
         if source not in training:
-            raise ValueError(f"Datalist {str(datalists[source])!r} must have rows under 'training', got none.")
+            raise ValueError(
+                f"Datalist {str(datalists[source])!r} must have rows under 'training', got none."
+            )
     validation = load_split(datalists, "validation", base_dir, on_bad_report=on_bad_report)
     for source in training:
         if source not in validation:

@@ -23,11 +23,11 @@ CARRIED = ("id", "report", "findings", "label", "lesion_mask", "image", "pair_gr
 class EmbeddingEvaluator(Evaluator):
     """Embeds batches ``{source: {"image", "input_ids"?, ...}}`` and collects what was found, by source.
 
-    ``state.output`` of an iteration is ``{source: {...}}`` with ``image_embedding`` (B, E) and, where the batch has
-    text and a report tower is given, ``text_embedding`` (B, E), both L2-normalised; ``feature`` (B, C); with
-    ``with_attention`` also ``attention`` (B, gx, gy[, S]), and for volumes ``slice_scores`` (B, S) and
-    ``slice_indices`` (B, k). :attr:`arrays` holds all of them after a run, on the CPU, with what the batches carried
-    (ids, reports, findings, labels, lesion masks, images).
+    ``state.output`` of an iteration is ``{source: {...}}`` with ``image_embedding`` (B, E) and, where the
+    batch has text and a report tower is given, ``text_embedding`` (B, E), both L2-normalised; ``feature``
+    (B, C); with ``with_attention`` also ``attention`` (B, gx, gy[, S]), and for volumes ``slice_scores``
+    (B, S) and ``slice_indices`` (B, k). :attr:`arrays` holds all of them after a run, on the CPU, with what
+    the batches carried (ids, reports, findings, labels, lesion masks, images).
 
     Args:
         device: where to compute.
@@ -71,7 +71,7 @@ class EmbeddingEvaluator(Evaluator):
         self.carried = tuple(carried)
         self._parts: dict[str, dict[str, list]] = {}
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Embed everything once; towers are in eval meanwhile and get their modes back. An empty loader gives
         no arrays."""
         towers = [tower for tower in (self.image_encoder, self.report_encoder) if tower is not None]
@@ -98,7 +98,9 @@ class EmbeddingEvaluator(Evaluator):
             found[source] = {key: values for key, values in joined.items() if len(values) == count}
         return found
 
-    def _iteration(self, engine: Any, batchdata: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _iteration(  # type: ignore[override]
+        self, engine: Any, batchdata: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
         device_type = engine.state.device.type
         output = {}
         with torch.inference_mode(), torch.autocast(device_type, torch.bfloat16, enabled=self.amp):
@@ -111,7 +113,9 @@ class EmbeddingEvaluator(Evaluator):
             for key in self.carried:
                 if key in batchdata[source]:
                     value = batchdata[source][key]
-                    parts[key].append(torch.as_tensor(value).cpu() if isinstance(value, torch.Tensor) else list(value))
+                    parts[key].append(
+                        torch.as_tensor(value).cpu() if isinstance(value, torch.Tensor) else list(value)
+                    )
             if "pair_group" in batchdata[source]:
                 embedded["pair_group"] = batchdata[source]["pair_group"]
         engine.state.output = output
@@ -119,13 +123,16 @@ class EmbeddingEvaluator(Evaluator):
         return engine.state.output
 
     def _embed(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        device, tower = self.state.device, self.image_encoder
+        device = self.state.device
+        tower: Any = self.image_encoder
         image = torch.as_tensor(batch["image"]).as_subclass(torch.Tensor).to(device)
         found = {}
         if self.with_attention:
             found["attention"] = tower.attention_map(image)
             if image.dim() == 5:
-                found["slice_scores"] = tower.selector.scores(found["attention"].flatten(1, 2).transpose(1, 2))
+                found["slice_scores"] = tower.selector.scores(
+                    found["attention"].flatten(1, 2).transpose(1, 2)
+                )
             indices = tower.select_slices(image, found.get("slice_scores"), None)
             if indices is not None:
                 found["slice_indices"] = indices

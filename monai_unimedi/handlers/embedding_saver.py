@@ -45,11 +45,12 @@ class EmbeddingSaver:
         self.folder.mkdir(parents=True, exist_ok=True)
         arrays = engine.arrays
         ids = [name for found in arrays.values() for name in found["id"]]
-        table = {
+        table: dict[str, Any] = {
             "ids": np.array(ids, dtype=np.str_),
             "sources": np.array([source for source, found in arrays.items() for _ in found["id"]], np.str_),
             "embeddings": np.concatenate(
-                [found["image_embedding"].numpy() for found in arrays.values()] or [np.zeros((0, 0), np.float32)]
+                [found["image_embedding"].numpy() for found in arrays.values()]
+                or [np.zeros((0, 0), np.float32)]
             ),
         }
         write_atomically(self.folder / "embeddings.npz", lambda file: np.savez(file, **table))

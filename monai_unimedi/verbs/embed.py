@@ -50,8 +50,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("images", nargs="+", metavar="PATH", help="image file, DICOM folder, pattern, or folder of images")
-    add("--model_dir", default="bundles/pretrain/models", help="folder that a training wrote (default %(default)s)")
-    add("--text", action="append", default=[], metavar="SENTENCE", help="print each image's similarity with it")
+    add(
+        "--model_dir",
+        default="bundles/pretrain/models",
+        help="folder that a training wrote (default %(default)s)",
+    )
+    add(
+        "--text",
+        action="append",
+        default=[],
+        metavar="SENTENCE",
+        help="print each image's similarity with it",
+    )
     add("--output", type=Path, metavar="FILE.npz", help="write ids and embeddings")
     add("--device", default="cpu", help="default %(default)s")
     add("--skip_unreadable", action="store_true", help="name files that cannot be read, and go on")

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""train.json: what it writes, that it goes on exactly, what it refuses, and how it is laid out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed
+import pytest
+import torch
+from ignite.engine import Events
+
+from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
+from tests.bundles.conftest import CONFIGS, TINY, Bundle
+
+MAY_CHANGE = {  # between two starts of one run
+    *("imports", "bundle_root", "output_dir", "model_dir", "phantom_dir", "dataset_dir", "device"),
+    *("num_workers", "cache_gb", "resume", "save_interval", "keep_last", "dry_run"),
+}
+SEEN_ELSEWHERE = {  # in the lists' hashes, or on the network, the loss and the optimizer
+    *("datalist_2d", "datalist_3d", "on_bad_report", "validation_fraction", "max_tokens", "vocab_size"),
+    *("text_pooling", "text_hidden_size", "text_num_layers", "text_num_heads", "contrast_view"),
+    *("mask_ratio", "visible_only", "head_dim", "bottleneck_dim", "num_prototypes", "temperature"),
+    *("joint_contrast", "centring", "student_temperature", "lr", "betas", "weight_decay"),
+}
+
+
+def config(name: str) -> dict[str, Any]:
+    return json.loads((CONFIGS / f"{name}.json").read_text())
+
+
+def test_training_writes_what_others_load_and_what_a_resume_needs(trained: Bundle) -> None:
+    written = {str(path.relative_to(trained.output_dir)) for path in trained.output_dir.rglob("*")}
+    assert {"resume.pt", "history.jsonl", "training.json", "tensorboard", "vocabulary"} <= written
+    assert {"models/model.pt", "models/encoder.json", "models/text/unimedi_text.json"} <= written
+    record = json.loads((trained.output_dir / "training.json").read_text())
+    assert record["steps"] == 4
+    assert record["seed"] == 0
+    assert record["parameters"] < record["parameters_in_training"]
+    assert 0 < record["peak_memory_gb"] < 4
+    lines = [json.loads(line) for line in (trained.output_dir / "history.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "val_retrieval" in line] == [2, 4]
+    assert all("loss_pcl" in line for line in lines if line["step"] > 2 and "loss" in line)
+
+
+def test_all_properties_are_there(trained: Bundle) -> None:
+    workflow = trained.workflow("train", **TINY)
+    assert workflow.check_properties() == []
+    assert workflow.train_dataset_data == workflow.parser.get_parsed_content("rows")["training"]
+    assert workflow.max_epochs == 2
+
+
+def test_network_is_built_without_data(tmp_path: Path) -> None:
+    bundle = Bundle(tmp_path / "output", tmp_path / "phantom")
+    assert isinstance(bundle.workflow("train").network_def, UniMediImageEncoder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_finished_run_is_left_as_it_is(trained: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    before = (trained.output_dir / "resume.pt").read_bytes()
+    with caplog.at_level(logging.INFO):
+        trained.train()
+    assert "the run is finished" in caplog.text
+    assert (trained.output_dir / "resume.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_stopped_run_ends_with_the_same_weights(
+    trained: Bundle, new_bundle: Bundle, equal: Callable[[Any, Any], bool], step: int
+) -> None:
+    def stop(engine: Any) -> None:
+        if engine.state.iteration == step + 1:
+            raise KeyboardInterrupt
+
+    workflow = new_bundle.workflow("train", **TINY)
+    workflow.trainer.add_event_handler(Events.ITERATION_STARTED, stop)
+    with pytest.raises((KeyboardInterrupt, RuntimeError)):
+        workflow.run()
+    new_bundle.train()
+    files = [bundle.output_dir / "resume.pt" for bundle in (trained, new_bundle)]
+    whole, parts = (torch.load(file, weights_only=True) for file in files)
+    assert [
+        name for name in whole["objects"] if not equal(whole["objects"][name], parts["objects"][name])
+    ] == []
+    models = [bundle.output_dir / "models" / "model.pt" for bundle in (trained, new_bundle)]
+    assert equal(*(torch.load(file, weights_only=True) for file in models))
+
+
+def test_changed_settings_are_named_with_the_two_ways_on(trained: Bundle) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        trained.train(batch_2d=8, mask_ratio=0.4)
+    message = str(caught.value.__cause__)
+    assert "batch_2d (was 6, is 8)" in message
+    assert "network.mask_ratio (was 0.5, is 0.4)" in message
+    assert "--resume false" in message
+    assert "--output_dir" in message
+
+
+def test_every_value_at_the_top_is_compared_at_a_resume_or_may_change() -> None:
+    train = config("train")
+    objects = {name for name, value in train.items() if isinstance(value, dict) and name != "phantom"}
+    objects |= {name for name, value in train.items() if isinstance(value, list) and "_target_" in str(value)}
+    derived = {
+        "total_steps",
+        "network",
+        "loss",
+        "initialize",
+        "run",
+        "phantom",
+        "num_steps",
+        "steps_per_epoch",
+    }
+    compared = json.dumps(train["settings"]) + json.dumps(train["sizes"])
+    others = set(train) - objects - derived - MAY_CHANGE - SEEN_ELSEWHERE
+    assert [name for name in sorted(others) if f"@{name}" not in compared] == []
+
+
+def test_configs_agree_on_sizes_tower_and_preprocessing() -> None:
+    train, evaluate, inference = config("train"), config("evaluate"), config("inference")
+    for name in ("sizes", "network_def", *train["sizes"]):
+        assert train[name] == evaluate[name] == inference[name], name
+    for source, chain in (("2d", "xray_transforms"), ("3d", "ct_transforms")):
+        transforms = inference["preprocessing"][source]["transforms"]
+        assert transforms == train[chain]
+        judged = [
+            {key: "image" if key == "keys" else value for key, value in step.items() if key in plain}
+            for step, plain in _paired(evaluate["preprocessing"][source]["transforms"], transforms)
+        ]
+        assert judged == transforms
+
+
+def _paired(longer: list[dict[str, Any]], chain: list[dict[str, Any]]) -> list[tuple[dict, dict]]:
+    """The steps of a chain that images go through, each beside its counterpart."""
+    steps = [step for step in longer if "image" in step["keys"]]
+    return list(zip(steps, chain, strict=True))
+
+
+def test_dry_run_says_what_a_run_takes_and_writes_no_checkpoint(
+    new_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_bundle.train(dry_run="true")
+    printed = capsys.readouterr().out
+    for word in ("steps    4", "time ", "memory ", "disk ", "nothing was trained"):
+        assert word in printed
+    assert [path.name for path in new_bundle.output_dir.iterdir()] == ["vocabulary"]
+
+
+def test_paper_overlay_has_the_paper_sizes_and_needs_lists(new_bundle: Bundle) -> None:
+    workflow = new_bundle.workflow("train", "paper", phantom_dir="$None")
+    sizes = workflow.parser.get_parsed_content("sizes")
+    assert (sizes["hidden_size"], sizes["num_layers"], sizes["xray_size"]) == (768, 12, 224)
+    assert (sizes["ct_size"], sizes["spacing"]) == ([128, 128, 32], [3.0, 3.0, 10.0])
+    with pytest.raises(RuntimeError) as caught:
+        workflow.run()
+    assert "give --datalist_2d, --datalist_3d or both" in _causes(caught.value)
+
+
+def test_several_processes_overlay_trains_as_one_process_does(
+    trained: Bundle,
+    new_bundle: Bundle,
+    equal: Callable[[Any, Any], bool],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    for name in ("_model", "_need_to_sync"):  # Ignite goes on taking this process for one of several
+        monkeypatch.setattr(ignite.distributed.utils, name, getattr(ignite.distributed.utils, name))
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    workflow = new_bundle.train("multi_gpu_train")
+    assert isinstance(
+        workflow.parser.get_parsed_content("network"), torch.nn.parallel.DistributedDataParallel
+    )
+    assert not torch.distributed.is_initialized()
+    models = [bundle.output_dir / "models" / "model.pt" for bundle in (trained, new_bundle)]
+    assert equal(*(torch.load(file, weights_only=True) for file in models))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_2d": 1}, "contrast needs a batch of at least 2"),
+        ({"batch_3d": 60}, "fewer than its batch of 60"),
+        ({"xray_size": 70, "phantom#xray_shape": [72, 72]}, "must divide the image"),
+        ({"num_selected_slices": 17}, "at least 17 slices"),
+        ({"image_checkpoint": "nowhere.pt"}, "nowhere.pt"),
+        ({"text_model": str(CONFIGS)}, "must hold its tokenizer"),
+        ({"datalist_2d": "nowhere.json"}, "nowhere.json"),
+        ({"resume": "perhaps"}, "a switch must be true or false"),
+    ],
+)
+def test_bad_settings_stop_with_a_sentence(new_bundle: Bundle, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises((RuntimeError, ValueError, OSError)) as caught:
+        new_bundle.train(**changes)
+    assert message in _causes(caught.value)
+
+
+def _causes(error: BaseException | None) -> str:
+    lines = []
+    while error is not None:
+        lines.append(str(error))
+        error = error.__cause__ or error.__context__
+    return "\n".join(lines)
