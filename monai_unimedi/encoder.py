@@ -26,6 +26,7 @@ from monai_unimedi.data.discover import source_of
 from monai_unimedi.inferers.zero_shot import embed_sentences
 from monai_unimedi.networks.nets.report_encoder import ReportEncoder, load_tokenizer
 from monai_unimedi.networks.pretrained import load_encoder_weights
+from monai_unimedi.root_cause import root_cause
 
 __all__ = ["ImageTextEncoder", "check_sizes", "encoder_card", "load_encoder"]
 
@@ -149,7 +150,7 @@ class ImageTextEncoder:
         try:
             row = self.preprocessing[source]({"image": os.fspath(path)})
         except Exception as error:
-            raise ValueError(f"{os.fspath(path)!r} could not be read: {_root_cause(error)}") from error
+            raise ValueError(f"{os.fspath(path)!r} could not be read: {root_cause(error)}") from error
         image = torch.as_tensor(row["image"]).as_subclass(Tensor)
         return image.to(self.device, torch.float32)
 
@@ -157,11 +158,6 @@ class ImageTextEncoder:
     def _text_tower(self) -> tuple[ReportEncoder, Any]:
         tower = ReportEncoder.from_folder(self.text_folder).to(self.device).eval()
         return tower, load_tokenizer(self.text_folder)
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """What really happened; MONAI's `Compose` wraps it."""
-    return error if error.__cause__ is None else _root_cause(error.__cause__)
 
 
 def _resolved(node: Any, config: Mapping[str, Any]) -> Any:

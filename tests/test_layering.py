@@ -51,9 +51,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("monai.visualize", "monai_unimedi.visualize"),
         *("matplotlib", "contourpy", "jinja2", "PIL", "scipy", "sklearn", "threadpoolctl", "tensorboard"),
     },
+    "encoder": {
+        *("monai.bundle", "monai_unimedi.data", "monai_unimedi.inferers", "monai_unimedi.networks"),
+        "monai_unimedi.root_cause",
+    },
     "": set(),
 }
-UNRESTRICTED = ("__main__", "verbs", "encoder")
+UNRESTRICTED = ("__main__", "verbs")
 DISTRIBUTIONS = {
     "ignite": "pytorch-ignite",
     "sklearn": "scikit-learn",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from monai_unimedi.data.phantom import VERSION
-from tests.bundles.conftest import TINY, Bundle
+from tests.bundles.conftest import SIZES, TINY, Bundle
 
 FIGURE = {"value", "low", "high", "count"}
 RETRIEVAL = {"R@1", "R@5", "exact_R@1", "exact_R@5", "chance@1", "chance@5", "untrained@5"}
@@ -64,6 +64,19 @@ def test_report_page_of_phantoms_shows_texts(metrics: dict[str, Any], trained: B
     report = json.loads(_datalist(trained, "2d").read_text())["test"][0]["report"]
     assert "not for clinical use" in page
     assert "Impression:" in page or report[:30] in page
+
+
+def test_own_prompts_take_the_place_of_the_phantoms(trained: Bundle, tmp_path: Path) -> None:
+    prompts = {
+        "fracture": {"positive": ["A rib is broken."], "negative": ["No fracture.", "The ribs are whole."]}
+    }
+    (tmp_path / "prompts.json").write_text(json.dumps(prompts))
+    workflow = trained.workflow("evaluate", kind="infer", **SIZES, prompts=str(tmp_path / "prompts.json"))
+    embedded = workflow.parser.get_parsed_content("prompt_embedding")
+    assert {finding: set(sides) for finding, sides in embedded.items()} == {
+        "fracture": {"positive", "negative"}
+    }
+    assert embedded["fracture"]["negative"].shape == (16,)
 
 
 def test_sizes_of_another_model_are_refused_with_the_options(trained: Bundle) -> None:
