@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from monai_unimedi.data.phantom import VERSION
 from tests.bundles.conftest import SIZES, TINY, Bundle
@@ -57,6 +58,20 @@ def test_metrics_file_says_what_it_cost_and_on_what_it_stands(
     assert metrics["parameters"] == record["parameters"]
     assert metrics["peak_memory_gb"] >= record["peak_memory_gb"]
     assert metrics["seed"] == 0
+
+
+def test_untrained_tower_keeps_its_first_weights_when_the_trained_ones_are_loaded(trained: Bundle) -> None:
+    workflow = trained.workflow("evaluate", kind="infer", **SIZES)
+    workflow.evaluator.run()
+    network, untrained = (workflow.parser.get_parsed_content(name) for name in ("network", "untrained"))
+    stored = torch.load(trained.output_dir / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in network.state_dict().items())
+    assert not torch.equal(untrained.projection.weight, stored["projection.weight"])
+    towers = [
+        workflow.parser.get_parsed_content(name) for name in ("report_encoder", "untrained_report_encoder")
+    ]
+    assert not torch.equal(*(tower.projection.weight for tower in towers))
+    assert not torch.equal(*(next(tower.model.encoder.parameters()) for tower in towers))
 
 
 def test_report_page_of_phantoms_shows_texts(metrics: dict[str, Any], trained: Bundle) -> None:
