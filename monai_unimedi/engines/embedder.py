@@ -74,13 +74,13 @@ class EmbeddingEvaluator(Evaluator):
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Embed everything once; towers are in eval meanwhile and get their modes back. An empty loader gives
         no arrays."""
+        self._parts = {}
+        if self.state.epoch_length == 0:
+            return
         towers = [tower for tower in (self.image_encoder, self.report_encoder) if tower is not None]
         modes = [tower.training for tower in towers]
         for tower in towers:
             tower.eval()
-        self._parts = {}
-        if self.state.epoch_length == 0:
-            return
         try:
             super().run(global_epoch)
         finally:

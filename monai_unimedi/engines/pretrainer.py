@@ -209,9 +209,9 @@ class UniMediPretrainer(AccumulatingTrainer):
 
     def _slice_scores(self, sources: dict[str, dict[str, Tensor]]) -> dict[str, Tensor] | None:
         """Kept or fresh slice scores of each volume source; None where the network computes its own."""
-        if self.selection_cache.refresh == 1:
-            return None
         network: Any = unwrap(self.network)
+        if self.selection_cache.refresh == 1 or not network.scores_slices:
+            return None
         scores = {}
         for source, inputs in sources.items():
             image = inputs["image"]

@@ -18,7 +18,7 @@ from monai_unimedi.visualize.cases import finding_name
 from monai_unimedi.visualize.curves import loss_charts, number
 from monai_unimedi.visualize.embedding_map import embedding_maps
 from monai_unimedi.visualize.examples import Examples
-from monai_unimedi.visualize.floors import demo_floors
+from monai_unimedi.visualize.floors import floor_rows
 from monai_unimedi.visualize.metric_tables import figure_text, metric_tables, plain, plain_values
 from monai_unimedi.visualize.pictures import KIND
 
@@ -38,21 +38,23 @@ def write_report_page(
     show_text: bool = False,
     details: Mapping[str, Any] | None = None,
     num_examples: int = 6,
+    floors: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
-    """Writes the shown.
+    """Writes the page.
 
     Args:
-        path: HTML file to write; its folder is made. test: evaluation arrays per source, ``"2d"`` and
-        ``"3d"``, either of which may be absent. Per source at least
-            ``id``, ``image`` (N, 1, X, Y[, Z]) in [0, 1] and ``image_embedding`` (N, E); what else is there
-            is shown.
+        path: HTML file to write; its folder is made.
+        test: evaluation arrays per source, ``"2d"`` and ``"3d"``, either of which may be absent. Per source at
+            least ``id``, ``image`` (N, 1, X, Y[, Z]) in [0, 1] and ``image_embedding`` (N, E); what else is
+            there is shown.
         metrics: figures, nested; with a ``"phantom"`` key the page says that the data are phantoms.
         history: logged steps, see ``loss_charts``.
         label_names: findings, in the order of the label's columns and of the lesion mask's bits.
-        title: heading of the shown.
+        title: heading of the page.
         show_text: show report texts, and a banner that says so; otherwise ids only.
         details: plain settings to list (seed, sizes, versions); ``"phantom": True`` marks phantom data.
         num_examples: how many X-rays, CTs and reports to show.
+        floors: what the figures must reach, as ``metrics.compare_to_floors`` gives it; none, no such table.
 
     Returns:
         The file written.
@@ -80,7 +82,7 @@ def write_report_page(
         kind=KIND,
         label_names=list(label_names),
         counts={source: len(arrays["id"]) for source, arrays in sources.items()},
-        floors=demo_floors(metrics) if is_phantom else [],
+        floors=floor_rows(floors, metrics),
         charts=loss_charts(history),
         examples={source: shown.examples(source) for source in sources},
         reports=shown.reports(),

@@ -18,11 +18,11 @@ LEVEL = 0.05
 
 
 def main() -> int:
-    """Runs the benchmark; returns 0 where all holds, or where the real files are not there."""
+    """Runs the benchmark; returns 0 where all holds. Without the real files nothing was shown: 1."""
     results = real_files.main(sys.argv[1:])
     if "skipped" in results:
-        print(f"real_files: skipped, {results['skipped']}")
-        return 0
+        print(f"real_files: nothing shown, {results['skipped']}")
+        return 1
     crops, xrays = results["pooled"]["3d"]["phantom"], results["pooled"]["2d"]["phantom"]
     control = min(results["control"].values(), key=lambda figure: figure["rank"])
     falls = sum(run["loss"]["last"] < run["loss"]["first"] for run in results["runs"])

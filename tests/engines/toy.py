@@ -97,6 +97,8 @@ class ToyTower(nn.Module):
 class ToyNetwork(nn.Module):
     """Calls as `UniMedI`: `network(sources, distill=..., slice_scores=...)`."""
 
+    scores_slices = True
+
     def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
         self.num_prototypes = 7

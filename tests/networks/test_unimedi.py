@@ -126,6 +126,15 @@ def test_given_scores_replace_the_teachers_pass() -> None:
     assert out["slice_indices"].tolist() == [[2, 9]] * 3 and "student_class" not in out
 
 
+@pytest.mark.parametrize(("rule", "num_slices"), [("uniform", 2), ("none", 2), ("attention", 0)])
+def test_rules_without_scores_spare_the_teachers_pass(rule: str, num_slices: int) -> None:
+    model = network()
+    assert model.scores_slices
+    arguments = SMALL | {"slice_rule": rule, "num_selected_slices": num_slices}
+    model = UniMedI(UniMediImageEncoder(**arguments), WordMean(), head_dim=8, bottleneck_dim=4, num_prototypes=4)
+    assert not model.scores_slices and "slice_scores" not in model(sources())["3d"]
+
+
 def test_a_frozen_last_layer_gets_no_gradient() -> None:
     model = network()
     model.freeze_last_layer(True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from monai_unimedi.visualize.floors import demo_floors
+from monai_unimedi.visualize.floors import floor_rows
 from monai_unimedi.visualize.metric_tables import metric_tables, plain_values
 
 
@@ -33,20 +33,13 @@ def test_plain_values_are_flat(metrics: dict[str, Any]) -> None:
     assert values["seed"] == "0"
 
 
-def test_floors_follow_the_controls_and_ceilings_turn_round(metrics: dict[str, Any]) -> None:
-    metrics["seconds"]["train"] = 400.0
-    rows = {row["name"]: row for row in demo_floors(metrics)}
-    assert len(rows) == 22
-    hit = rows["Slice hit@1, best rival + 0.05"]
-    assert hit["bound"] == pytest.approx(0.66 - 2 * 0.07 + 0.05)
-    assert hit["met"]
-    assert not rows["Slice hit@1, random + 0.25"]["met"]
-    assert not rows["Training, seconds"]["met"]
-    assert rows["Phantoms, seconds"]["met"]
-
-
-def test_figures_that_are_absent_have_no_floor() -> None:
-    assert (
-        demo_floors({"retrieval": {"2d": "not available"}, "slice_selection": {"lift": {"value": None}}})
-        == []
-    )
+def test_floors_come_with_the_figure_that_they_name(metrics: dict[str, Any]) -> None:
+    floor = {"figure": "slice_selection.lift", "floor": 2.5, "value": 9.0, "met": False, "is_limit": False}
+    limit = {"figure": "seconds.train", "floor": 360.0, "value": 352.0, "met": True, "is_limit": True}
+    absent = {"figure": "retrieval.2d.none", "floor": 0.5, "value": None, "met": False, "is_limit": False}
+    unknown = {**floor, "floor": None}
+    lift, seconds = floor_rows([floor, absent, unknown, limit], metrics)
+    assert lift["name"] == "Slice selection, attention lift on lesion patches"
+    assert lift["figure"]["value"] == metrics["slice_selection"]["lift"]["value"]
+    assert (lift["bound"], lift["met"], lift["is_ceiling"]) == (2.5, False, False)
+    assert (seconds["name"], seconds["bound"], seconds["is_ceiling"]) == ("Seconds, train", 360.0, True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from monai_unimedi.metrics import compare_to_floors
 from monai_unimedi.visualize import write_report_page
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
@@ -66,9 +67,11 @@ def write(folder: Path, test: dict[str, Any], **kwargs: Any) -> tuple[str, Page]
 def whole(tmp_path_factory: pytest.TempPathFactory, test_arrays: dict[str, Any]) -> tuple[str, Page]:
     from tests.visualize.conftest import LABEL_NAMES, make_history, make_metrics
 
+    metrics = make_metrics()
     return write(
-        tmp_path_factory.mktemp("page"), test_arrays, metrics=make_metrics(), history=make_history(),
+        tmp_path_factory.mktemp("page"), test_arrays, metrics=metrics, history=make_history(),
         label_names=LABEL_NAMES, title="Demo <1>", show_text=True, details={"phantom": True, "device": "cpu"},
+        floors=compare_to_floors(metrics),
     )  # fmt: skip
 
 
@@ -207,7 +210,7 @@ def test_images_and_embeddings_alone_are_enough(tmp_path: Path, test_arrays: dic
     assert not {"reports", "floors", "training", "figures", "settings"} & page.ids
 
 
-def test_phantom_promises_are_not_shown_for_own_data(
+def test_without_floors_there_is_no_such_table(
     tmp_path: Path, test_arrays: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
     del metrics["phantom"]

@@ -85,6 +85,11 @@ class UniMedI(nn.Module):
         self.student_head.prototypes.requires_grad_(not is_frozen)
 
     @property
+    def scores_slices(self) -> bool:
+        """Whether the slices of volumes are chosen by the teacher's scores: no other rule needs that pass."""
+        return self.student.selector.rule == "attention" and self.student.selector.num_selected_slices > 0
+
+    @property
     def logit_scale(self) -> torch.Tensor:
         """1 / temperature, at most 100."""
         return self.log_scale.exp().clamp(max=100.0)
@@ -126,9 +131,9 @@ class UniMedI(nn.Module):
 
     @torch.no_grad()
     def teacher_slice_scores(self, image: torch.Tensor) -> torch.Tensor:
-        """``slice_scores`` (B, S) by the teacher; keeps the running mean by height of both towers."""
+        """``slice_scores`` (B, S) by the teacher; keeps the running mean by height of both towers, if debiased."""
         scores = self.teacher.slice_scores(image)
-        if self.training:
+        if self.training and self.teacher.selector.debiased:
             self.teacher.selector.update_heights(scores)
             self.student.selector.height_mean.copy_(self.teacher.selector.height_mean)
         return scores
@@ -158,8 +163,7 @@ class UniMedI(nn.Module):
             ``is_masked`` (B, N). Everything of the teacher is detached.
         """
         out = {"text_embedding": self.report_encoder(input_ids, attention_mask), "logit_scale": self.logit_scale}
-        selects = image.dim() == 5 and self.student.selector.num_selected_slices > 0
-        if selects and self.student.selector.rule == "attention":
+        if image.dim() == 5 and self.scores_slices:
             out["slice_scores"] = self.teacher_slice_scores(image) if slice_scores is None else slice_scores
         indices = self.student.select_slices(image, out.get("slice_scores"), sample_seed)
         if indices is not None:
