@@ -99,6 +99,44 @@ def test_class_row_equals_the_row_of_the_full_matrix(num_groups: int) -> None:
     torch.testing.assert_close(block.class_row(x, num_groups), expected)
 
 
+def test_contribution_is_the_part_of_the_update_that_a_patch_brings() -> None:
+    torch.manual_seed(1)
+    block, x = EncoderBlock(24, 48, 2).eval(), torch.randn(2, 17, 24)
+    q, k, v = block.attention.heads(block.norm1(x))
+    weight = block.attention.out.weight
+    for b in range(2):
+        attention = torch.stack([(q[b, h, 0] @ k[b, h, 1:].T / 12**0.5).softmax(0) for h in range(2)])
+        parts = [weight @ torch.cat([attention[h, n] * v[b, h, 1 + n] for h in range(2)]) for n in range(16)]
+        update = torch.stack(parts).sum(0)
+        expected = torch.stack([part @ update / update.norm() for part in parts])
+        row = block.class_row(x, weighting="contribution")[b]
+        torch.testing.assert_close(row, expected.clamp(min=0))
+        torch.testing.assert_close(expected.sum(), update.norm())  # nothing is left over
+    torch.testing.assert_close(block.forward_with_class_row(x, 1, "contribution")[1][1], row)
+
+
+def test_patch_without_value_has_attention_and_no_contribution() -> None:
+    torch.manual_seed(1)
+    block, x = EncoderBlock(24, 48, 2).eval(), torch.randn(1, 5, 24)
+    q, k, v = block.attention.heads(block.norm1(x))
+    v[:, :, 3] = 0
+    row = block.attention.class_row(q, k, 1)
+    assert row[0, :, 2].min() > 0 and block.attention.contributions(row, v)[0, 2] == 0
+
+
+def test_contributions_score_slices_and_maps_sum_to_one(encoder: UniMediImageEncoder) -> None:
+    weighed = UniMediImageEncoder(**SMALL, score_weighting="contribution").eval()
+    weighed.load_state_dict(encoder.state_dict())
+    for image in (torch.rand(2, 1, 48, 48), torch.rand(2, 1, 48, 48, 8)):
+        attention = weighed.attention_map(image)
+        assert attention.min() >= 0 and not torch.allclose(attention, encoder.attention_map(image))
+        torch.testing.assert_close(attention.flatten(1).sum(1), torch.ones(2))
+    torch.testing.assert_close(weighed.slice_scores(image), attention.mean((1, 2)))
+    torch.testing.assert_close(torch.jit.script(weighed).slice_scores(image), attention.mean((1, 2)))
+    with pytest.raises(ValueError, match="score_weighting must be one of"):
+        UniMediImageEncoder(**SMALL, score_weighting="norm")
+
+
 def test_attention_map_is_the_mean_over_layers_of_the_joint_softmax(encoder: UniMediImageEncoder) -> None:
     volume = torch.rand(2, 1, 48, 48, 8)
     every = torch.arange(8)[None].expand(2, -1)

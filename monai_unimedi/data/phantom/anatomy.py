@@ -77,8 +77,8 @@ def draw_anatomy(rng: np.random.Generator, heart_is_enlarged: bool = False) -> A
         contrast=rng.uniform(-10, 30),
         fat_hu=rng.uniform(-125, -60),
         bone_hu=rng.uniform(180, 420),
-        gravity=rng.uniform(10, 140),
+        gravity=rng.uniform(10, 110),
         texture=rng.uniform(6, 28),
         softness=rng.uniform(6, 12),
-        noise=rng.uniform(10, 60),
+        noise=rng.uniform(10, 30),
     )

@@ -23,7 +23,7 @@ from monai_unimedi.data.phantom.shapes import Grid
 
 __all__ = ["VERSION", "generate_ct", "generate_xray", "seed_sequence"]
 
-VERSION = "4"
+VERSION = "5"
 """Changes with every change of what the generator draws or writes."""
 
 SPLITS = ("training", "validation", "test")
@@ -129,7 +129,7 @@ def generate_xray(
     grid = Grid.around((shape[0], XRAY_DEPTH, shape[1]), spacing, (centre[0], 0.0, centre[2]), zoom)
     chest = render_chest(grid, anatomy, rng, is_ct=False)
     shapes = [
-        np.any(o > 0.5, axis=1)[:, ::-1] for o in paint_findings(grid, chest, anatomy, findings, rng, 1.5)
+        np.any(o > 0.5, axis=1)[:, ::-1] for o in paint_findings(grid, chest, anatomy, findings, rng, "2d")
     ]
     image = expose(project(grid, anatomy, chest.hu, zoom)[:, ::-1], rng)
     return {

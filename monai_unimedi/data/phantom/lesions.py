@@ -20,15 +20,30 @@ LABEL_NAMES = ("nodule", "consolidation", "ground_glass", "pleural_effusion", "p
 ZONES = {"upper": 0.28, "middle": 0.0, "lower": -0.28}  # its middle, in lung heights above the lungs' middle
 SIZES = ("small", "large")
 HALF_HEIGHT = {"small": 20.0, "large": 54.0}  # mm
-RADIUS = {  # mm, in-plane
-    "nodule": {"small": (18, 21), "large": (35, 40)},
-    "consolidation": {"small": (27, 31), "large": (50, 58)},
-    "ground_glass": {"small": (28, 32), "large": (42, 48)},
+RADIUS = {  # mm, in-plane; CTs have the coarser voxels
+    "2d": {
+        "nodule": {"small": (18, 21), "large": (35, 40)},
+        "consolidation": {"small": (27, 31), "large": (50, 58)},
+        "ground_glass": {"small": (28, 32), "large": (42, 48)},
+    },
+    "3d": {
+        "nodule": {"small": (22, 25), "large": (38, 43)},
+        "consolidation": {"small": (31, 35), "large": (52, 60)},
+        "ground_glass": {"small": (32, 36), "large": (46, 52)},
+    },
 }
 THICKNESS = {  # mm, of fluid or air along the chest wall
-    "pleural_effusion": {"small": (20, 24), "large": (36, 42)},
-    "pneumothorax": {"small": (30, 34), "large": (52, 60)},
+    "2d": {
+        "pleural_effusion": {"small": (20, 24), "large": (36, 42)},
+        "pneumothorax": {"small": (38, 43), "large": (65, 75)},
+    },
+    "3d": {
+        "pleural_effusion": {"small": (30, 34), "large": (48, 56)},
+        "pneumothorax": {"small": (40, 46), "large": (60, 70)},
+    },
 }
+OPACITY = {"2d": (300, 370), "3d": (340, 420)}  # HU that ground glass adds to the lung
+XRAY_STRETCH = 1.5  # of lesions along the posterior axis, over which X-rays sum
 MARGIN = 18.0  # mm, by which a lesion may reach out of the field of view
 COUNT_PROBABILITY = (0.15, 0.65, 0.20)  # of none, one and two findings
 
@@ -41,7 +56,7 @@ class Scene(NamedTuple):
     free: np.ndarray  # (X, Y, S), where the lesion may be, in [0, 1]
     anatomy: Anatomy
     rng: np.random.Generator
-    depth: float  # stretch of lesions for X-rays, which sum over the posterior axis
+    dimension: str  # "2d" for X-rays, "3d" for CTs
 
 
 def draw_findings(rng: np.random.Generator) -> list[Finding]:
@@ -134,11 +149,9 @@ def _crescent(grid: Grid, anatomy: Anatomy, finding: Finding, z: float, thicknes
 
 def _paint_in_pleura(scene: Scene, finding: Finding) -> np.ndarray:
     """Fluid or air between the chest wall and the lung; paints `scene.hu` in place, returns the occupancy."""
-    grid, hu, pleura, anatomy, rng, depth = scene
+    grid, hu, pleura, anatomy, rng, dimension = scene
     centre = _draw_centre(rng, anatomy, finding)
-    thickness = rng.uniform(*THICKNESS[finding["finding"]][finding["size"]])
-    if finding["finding"] == "pneumothorax":
-        thickness *= (1 + depth) / 2
+    thickness = rng.uniform(*THICKNESS[dimension][finding["finding"]][finding["size"]])
     pushed = _crescent(grid, anatomy, finding, centre[2], thickness)
     occupancy = np.clip(lung_hull(grid, anatomy, finding["side"]) - pushed, 0, 1) * pleura
     if finding["finding"] == "pleural_effusion":
@@ -154,10 +167,11 @@ def _paint_in_pleura(scene: Scene, finding: Finding) -> np.ndarray:
 
 def _paint_in_lung(scene: Scene, finding: Finding) -> np.ndarray:
     """Nodule, consolidation or ground glass; paints `scene.hu` in place, returns the occupancy."""
-    grid, hu, lung, anatomy, rng, depth = scene
+    grid, hu, lung, anatomy, rng, dimension = scene
     kind, size = finding["finding"], finding["size"]
+    depth = XRAY_STRETCH if dimension == "2d" else 1.0
     centre = _draw_centre(rng, anatomy, finding)
-    radius = rng.uniform(*RADIUS[kind][size])
+    radius = rng.uniform(*RADIUS[dimension][kind][size])
     ripple = 0.0 if kind == "nodule" else 0.22 * smooth_field(grid, rng, (55, 55, 200))
     softness = anatomy.softness * (1.6 if kind == "ground_glass" else 1.0)
     occupancy = _blob(grid, centre, (radius, depth * radius, HALF_HEIGHT[size]), softness, ripple) * lung
@@ -165,7 +179,7 @@ def _paint_in_lung(scene: Scene, finding: Finding) -> np.ndarray:
     if kind == "consolidation":
         value = -40 + 80 * smooth_field(grid, rng, (26, 26, 60))
     if kind == "ground_glass":  # vessels stay visible in it
-        value = np.maximum(hu, anatomy.lung_hu + rng.uniform(300, 370))
+        value = np.maximum(hu, anatomy.lung_hu + rng.uniform(*OPACITY[dimension]))
     hu += occupancy * (value - hu)
     return occupancy
 
@@ -176,7 +190,7 @@ def paint_findings(
     anatomy: Anatomy,
     findings: list[Finding],
     rng: np.random.Generator,
-    depth: float = 1.0,
+    dimension: str = "3d",
 ) -> list[np.ndarray]:
     """Paint all findings into `chest.hu`, in place.
 
@@ -186,7 +200,7 @@ def paint_findings(
         anatomy: the patient.
         findings: with their zones.
         rng: source of places and textures.
-        depth: stretch of lesions along the posterior axis; X-rays, which sum over it, need more than 1.
+        dimension: ``3d`` for CTs, ``2d`` for what X-rays are projected from.
 
     Returns:
         For each finding its occupancy, float32, the grid's shape; the enlarged heart for cardiomegaly.
@@ -202,7 +216,7 @@ def paint_findings(
         in_pleura = finding["finding"] in ("pleural_effusion", "pneumothorax")
         part = grid._replace(z=grid.z[rows])
         free = (chest.pleura if in_pleura else chest.lung)[finding["side"]][:, :, rows]
-        scene = Scene(part, chest.hu[:, :, rows], free, anatomy, rng, depth)
+        scene = Scene(part, chest.hu[:, :, rows], free, anatomy, rng, dimension)
         occupancy = np.zeros(grid.shape, np.float32)
         occupancy[:, :, rows] = (_paint_in_pleura if in_pleura else _paint_in_lung)(scene, finding)
         painted.append(occupancy)

@@ -2,7 +2,9 @@
 """Pre-norm transformer block whose attention can also hand out its [CLS] row.
 
 UniMedI's slice selection (method, section 3) needs only the row of the attention matrix that belongs to [CLS]. The
-block therefore attends by scaled-dot-product attention and computes that one row beside it from the same q and k.
+block therefore attends by scaled-dot-product attention and computes that one row beside it from the same q and k; or,
+from v as well, how much each patch contributes to what [CLS] receives, since attention to a small value moves nothing
+(after Kobayashi et al., "Attention is not only a weight", EMNLP 2020).
 """
 
 from typing import List, Tuple
@@ -54,18 +56,37 @@ class ClassRowAttention(nn.Module):
         return self.out(x.transpose(1, 2).flatten(2))
 
     def class_row(self, q: torch.Tensor, k: torch.Tensor, num_groups: int) -> torch.Tensor:
-        r"""[CLS] attention over the patch tokens, averaged over the heads.
+        r"""[CLS] attention over the patch tokens, head by head.
 
         :math:`\mathrm{softmax}(q_{CLS} K_{patch}^T / \sqrt{C / H})`, joint over all patches when ``num_groups`` is 1,
         else within each of ``num_groups`` equal runs of patches.
 
         Returns:
-            (B, N), float; each group sums to 1.
+            (B, H, N), float; each group sums to 1.
         """
         patches = k[:, :, 1:].float()
         logits = (patches * q[:, :, :1].float()).sum(-1) * (q.shape[-1] ** -0.5)  # (B, H, N)
         grouped = logits.reshape(logits.shape[0], logits.shape[1], num_groups, -1)
-        return grouped.softmax(-1).flatten(2).mean(1)
+        return grouped.softmax(-1).flatten(2)
+
+    def contributions(self, row: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        r"""What each patch adds to the update that [CLS] receives from all patches.
+
+        With the heads' attention a and values v the update is :math:`u = \sum_n c_n`,
+        :math:`c_n = W_{out} [a_{1n} v_{1n}; \dots; a_{Hn} v_{Hn}]`; patch n adds :math:`\max(0, c_n^T u / |u|)`.
+
+        Args:
+            row: (B, H, N), from ``class_row``.
+            v: (B, H, 1 + N, C / H), [CLS] first.
+
+        Returns:
+            (B, N), float, not normalised: a layer that moves [CLS] far has large contributions.
+        """
+        values, weight = v[:, :, 1:].float(), self.out.weight.float()
+        mixed = (row.unsqueeze(2) @ values).flatten(1)  # (B, C), the heads side by side
+        direction = F.normalize(mixed @ weight.t(), dim=-1) @ weight  # along u, as the heads see it
+        along = (values * direction.reshape(row.shape[0], row.shape[1], 1, -1)).sum(-1)  # (B, H, N)
+        return (row * along).sum(1).clamp(min=0.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: (B, L, C), float. Returns (B, L, C)."""
@@ -101,14 +122,23 @@ class EncoderBlock(nn.Module):
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
-    def forward_with_class_row(self, x: torch.Tensor, num_groups: int = 1) -> Tuple[torch.Tensor, torch.Tensor]:
-        """As ``forward``, and the [CLS] row (B, L - 1) of this block's attention beside it."""
+    def forward_with_class_row(
+        self, x: torch.Tensor, num_groups: int = 1, weighting: str = "attention"
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """As ``forward``, and what [CLS] takes from each patch in this block (B, L - 1) beside it."""
         q, k, v = self.attention.heads(self.norm1(x))
-        row = self.attention.class_row(q, k, num_groups)
+        row = self.weigh(q, k, v, num_groups, weighting)
         x = x + self.attention.attend(q, k, v)
         return x + self.mlp(self.norm2(x)), row
 
-    def class_row(self, x: torch.Tensor, num_groups: int = 1) -> torch.Tensor:
-        """The [CLS] row (B, L - 1) alone: all that the last block owes to slice selection."""
+    def class_row(self, x: torch.Tensor, num_groups: int = 1, weighting: str = "attention") -> torch.Tensor:
+        """The row (B, L - 1) alone: all that the last block owes to slice selection."""
         q, k, v = self.attention.heads(self.norm1(x))
-        return self.attention.class_row(q, k, num_groups)
+        return self.weigh(q, k, v, num_groups, weighting)
+
+    def weigh(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_groups: int, weighting: str
+    ) -> torch.Tensor:
+        """[CLS] attention averaged over the heads, or, by ``contribution``, what each patch adds to [CLS]."""
+        row = self.attention.class_row(q, k, num_groups)
+        return self.attention.contributions(row, v) if weighting == "contribution" else row.mean(1)

@@ -15,6 +15,8 @@ from monai_unimedi.networks.nets.unified_vit import UnifiedViT
 
 __all__ = ["UniMediImageEncoder"]
 
+WEIGHTINGS = ("attention", "contribution")
+
 
 class UniMediImageEncoder(nn.Module):
     """X-ray or CT volume to one L2-normalised embedding in the space of the reports.
@@ -26,12 +28,14 @@ class UniMediImageEncoder(nn.Module):
         num_selected_slices: k slices fed beside a volume. Open in the paper.
         slice_rule: ``attention`` (the paper's), ``uniform``, ``random`` or ``none``.
         score_reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
+        score_weighting: ``attention`` (the paper's), or ``contribution``: what each patch adds to [CLS], its value
+            weighed in. Open.
         score_layers: layers (from 0) whose attention scores the slices; None = all, the paper's.
         joint_softmax: softmax over the patches of all slices together; per slice the scores say nothing.
         debiased: divide scores by their running mean at the same height.
 
     Raises:
-        ValueError: When ``score_layers`` names a layer that is not there.
+        ValueError: When ``score_layers`` names a layer that is not there, or ``score_weighting`` is unknown.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class UniMediImageEncoder(nn.Module):
         num_selected_slices: int = 4,
         slice_rule: str = "attention",
         score_reduction: str = "mean",
+        score_weighting: str = "attention",
         score_layers: Optional[Sequence[int]] = None,
         joint_softmax: bool = True,
         debiased: bool = False,
@@ -77,6 +82,9 @@ class UniMediImageEncoder(nn.Module):
         self.score_layers: List[int] = self.every_layer if score_layers is None else [int(i) for i in score_layers]
         if not self.score_layers or not set(self.score_layers) <= set(self.every_layer):
             raise ValueError(f"score_layers must name layers from 0 to {num_layers - 1}, got {score_layers}.")
+        if score_weighting not in WEIGHTINGS:
+            raise ValueError(f"score_weighting must be one of {WEIGHTINGS}, got {score_weighting!r}.")
+        self.score_weighting = score_weighting
         self.joint_softmax = joint_softmax
 
     @torch.jit.export
@@ -84,18 +92,23 @@ class UniMediImageEncoder(nn.Module):
         """[CLS] attention per patch: (B, gx, gy) for X-rays, (B, gx, gy, S) for all S slices of volumes.
 
         image: (B, C, X, Y) or (B, C, X, Y, Z), float, intensity in [0, 1]. Each sample sums to 1. Mean over all
-        layers for X-rays, over ``score_layers`` for volumes.
+        layers for X-rays, over ``score_layers`` for volumes; by ``contribution`` each patch's share of what they add.
         """
         gx, gy = image.shape[2] // self.vit.tokenizer.patch_x, image.shape[3] // self.vit.tokenizer.patch_y
         if image.dim() == 4:
             content, position = self.vit.tokenizer.images(image)
-            return self.vit.class_attention(content + position, 1, self.every_layer).reshape(-1, gx, gy)
+            row = self.vit.class_attention(content + position, 1, self.every_layer, self.score_weighting)
+            return self.share(row).reshape(-1, gx, gy)
         num_slices = image.shape[4]
         every = torch.arange(num_slices, device=image.device)[None].expand(image.shape[0], -1)
         content, position = self.vit.tokenizer.slices(image, every)
         groups = 1 if self.joint_softmax else num_slices
-        attention = self.vit.class_attention(content + position, groups, self.score_layers) / groups
-        return attention.reshape(-1, num_slices, gx, gy).permute(0, 2, 3, 1)
+        row = self.vit.class_attention(content + position, groups, self.score_layers, self.score_weighting)
+        return self.share(row).reshape(-1, num_slices, gx, gy).permute(0, 2, 3, 1)
+
+    def share(self, row: torch.Tensor) -> torch.Tensor:
+        """Each patch's share of a row (B, N) that is not negative; equal shares where all are zero."""
+        return (row + 1e-12) / (row + 1e-12).sum(1, keepdim=True)
 
     @torch.jit.export
     def slice_scores(self, image: torch.Tensor) -> torch.Tensor:

@@ -115,7 +115,9 @@ class UnifiedViT(nn.Module):
             x = block(x)
         return self.norm(x)
 
-    def class_attention(self, tokens: torch.Tensor, num_groups: int, layers: List[int]) -> torch.Tensor:
+    def class_attention(
+        self, tokens: torch.Tensor, num_groups: int, layers: List[int], weighting: str = "attention"
+    ) -> torch.Tensor:
         """[CLS] attention over patch tokens (B, N, C), mean over heads and ``layers``, in one pass.
 
         The deepest layer of interest contributes its attention row only: nothing after it is computed.
@@ -124,18 +126,19 @@ class UnifiedViT(nn.Module):
             tokens: (B, N, C), positions added.
             num_groups: the softmax runs within this many equal runs of tokens; 1 = joint, the paper's.
             layers: indices of the blocks, from 0.
+            weighting: ``attention``, or ``contribution``: what each patch adds to [CLS].
 
         Returns:
-            (B, N), float; sums to ``num_groups``.
+            (B, N), float, not negative; attention sums to ``num_groups``.
         """
         x = self.with_class(tokens)
         total = torch.zeros(tokens.shape[0], tokens.shape[1], device=tokens.device)
         deepest = max(layers)
         for i, block in enumerate(self.blocks):
             if i == deepest:
-                total = total + block.class_row(x, num_groups)
+                total = total + block.class_row(x, num_groups, weighting)
             elif i < deepest and i in layers:
-                x, row = block.forward_with_class_row(x, num_groups)
+                x, row = block.forward_with_class_row(x, num_groups, weighting)
                 total = total + row
             elif i < deepest:
                 x = block(x)
