@@ -23,8 +23,8 @@ from monai_unimedi.transforms.report import split_sentences
 __all__ = ["SPACING", "VOXELS", "ct_crops", "read_manifest", "split_patients", "with_splits", "xrays"]
 
 Row = dict[str, Any]
-SPACING = (0.7, 0.7, 1.0)  # mm
-VOXELS = (48, 48, 12)  # 33.6 x 33.6 x 12 mm
+SPACING = (0.7, 0.7, 0.75)  # mm
+VOXELS = (48, 48, 16)  # 33.6 x 33.6 x 12 mm
 FOLDS = 3
 VALIDATION_SHARE = 0.08
 
