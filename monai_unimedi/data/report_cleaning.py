@@ -31,14 +31,15 @@ _TAG = re.compile(
 )
 _BREAKING = frozenset("br p div li ul ol tr table h1 h2 h3 h4 h5 h6 pre html body".split())
 _ENTITY = re.compile(r"&(?:amp|lt|gt|nbsp|quot|apos|#\d{1,5}|#x[\da-fA-F]{1,4});")
-_WRITTEN_BREAK = re.compile(r"\\r\\n|\\n|\\r|\\\.br\\|\\X0[DA]\\")
+_WRITTEN_BREAK = re.compile(r"\\r\\n|\\n|\\r")
+_HL7_BREAK = re.compile(r"\\\.br\\|\\X0D\\(?:\\X0A\\)?")
 _BREAK = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _ODD_SPACE = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile(r"[\ufeff\u200b-\u200f\u2060\xad\x00-\x08\x0e-\x1f]")
 
 _SPACED = re.compile(r"^[^\w\n]*(?:\d[.)] )?(?:[A-Z] ){4,}[A-Z](?!\w)", re.MULTILINE)  # F I N D I N G S
 
-_RULER = re.compile(r"^[ \t]*([-=*_~#.+<>|])(?:[ \t]*\1){2,}[ \t]*$", re.MULTILINE)
+_RULER = re.compile(r"^[ \t]*(?:[-=*_~#.+<>|:][ \t]*){3,}$", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:[•▪◦●‣∙·]+|[-*–—>+]+(?=[ \t]))[ \t]*", re.MULTILINE)
 _TABLE_ROW = re.compile(r"[ \t]*\|[ \t]*$", re.MULTILINE)
 _BROKEN_WORD = re.compile(r"(?<=\w)-\n[ \t]*(?=\w)")
@@ -116,8 +117,9 @@ def plain_lines(raw: str) -> str:
     """The text with ``\\n`` as its only line break and the space as its only blank beside tabs; no markup."""
     text = unicodedata.normalize("NFC", raw)
     text = _INVISIBLE.sub("", _ODD_SPACE.sub(" ", _BREAK.sub("\n", text)))
-    if "\n" not in text and "\\" in text:
-        text = _WRITTEN_BREAK.sub("\n", text)
+    if "\\" in text:
+        text = _HL7_BREAK.sub("\n", text)
+        text = text if "\n" in text else _WRITTEN_BREAK.sub("\n", text)
     if "&" in text:
         text = _ODD_SPACE.sub(" ", _ENTITY.sub(lambda found: html.unescape(found.group()), text))
     text = _TAG.sub(_instead_of_tag, text) if "<" in text else text

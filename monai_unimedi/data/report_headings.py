@@ -65,7 +65,7 @@ _PLAIN = {
 _SHY = {
     "findings": "fndgs, fdgs, findgs",
     "report": """radiology report, report text, report body, body of report, report, reports, results, result,
-        observations, observation, narrative, description, descripcion, body, discussion, details, informe,
+        observations, observation, imaging notes, imaging note, narrative, description, descripcion, body, discussion, details, informe,
         informe radiologico, cuerpo del informe, resultados, resultado, observaciones, resultats, resultat,
         compte rendu, description des images, rapport, relatorio, referto, descrizione, descricao, analise,
         verslag, analyse, interpretation des images, bericht, rapor""",
@@ -87,7 +87,6 @@ _SHY = {
         untersuchungen, examen, examens, examen realise, esame, exame, onderzoek, title, tetkik""",
     "recommendation": "recs, rec, recommend, plan, follow up, follow-up, followup, advice, advies",
     "notification": "communication, communications, results communicated",
-    "note": "comment, comments, note, notes, remarks, nota, notas, kommentar, commentaire",
     "record": """patient, patient name, name, patient id, patient identifier, patient number, mrn, medical record,
         medical record number, mr number, dob, date of birth, birth date, age, patient age, sex, gender,
         accession, accession number, accession no, accession id, exam date, examination date, study date,
@@ -126,15 +125,15 @@ _CONNECTOR = r"(?:[ \t]*(?:[/&+\\]|,|\band\b|\by\b|\be\b|\bet\b|\bund\b|\ben\b|\
 LEADING = frozenset(
     """a an the no not any all some other others following additional significant important pertinent relevant
     these those this that such as with without and or of in on by for from to my our his her their its
-    suspicious equivocal subtle specific nonspecific which is are was were be have had has
+    suspicious equivocal subtle specific nonspecific acute chronic critical key main major minor incidental
+    unexpected abnormal clinical imaging radiographic radiological related associated further remaining two
+    three several multiple many few which is are was were be have had has
     los las estos estas otros otras siguientes sin con de del la el un una keine der die das ein eine des les
     sans avec""".split()
 )
 """Words that no sentence ends with."""
 BLOCKING = LEADING | frozenset(
-    """new old same similar above below prior previous imaging radiographic radiological ct chest clinical
-    incidental unexpected abnormal normal positive negative critical key main major minor acute chronic
-    related associated further remaining unchanged stable two three several multiple many few""".split()
+    "new old same similar above below prior previous ct chest normal positive negative unchanged stable".split()
 )
 CONTINUING = frozenset(
     """are is was were be been being has have had may might could can should would will do does did suggest
@@ -142,8 +141,8 @@ CONTINUING = frozenset(
     possibly most more of in on at by to with within without from for as and or that which who concerning
     discussed communicated reported described noted above below remain remains appear appears seen include
     includes including indicate indicates indicating favor favors raise raises reflect reflects correlate
-    correlates unchanged made not worrisome typical characteristic highly strongly also again again, here
-    were) between than if when where but so then there these this section only
+    correlates unchanged made not worrisome typical characteristic highly strongly also again between than
+    section only
     sugestivos compatibles de del en con que son es sobre entre sind ist mit von im""".split()
 )
 _TITLE_NAMES = frozenset("chest thorax radiograph radiographs radiography x-ray xray x-rays cxr ct torax tc tac".split())
@@ -228,7 +227,7 @@ LEFT = re.compile(
 LEFT_INSIDE = re.compile(rf"(?:\b(?:{_WORDS})\s+)+$")
 """Qualifying words right before a heading inside a line."""
 SUFFIX = re.compile(
-    rf"(?:[ \t/,-]+(?:{'|'.join(re.escape(w) for w in _SUFFIXES.split())})\b)*"
+    rf"(?P<words>(?:[ \t/,]+(?:{'|'.join(re.escape(w) for w in _SUFFIXES.split())})\b)*)"
     r"(?:[ \t]*#?\d{1,2}(?=[ \t]*:))?(?:[ \t]*[(\[][^()\[\]\n]{0,60}[)\]])?"
 )
 """What may stand between a heading and its separator."""

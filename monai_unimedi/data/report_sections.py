@@ -34,7 +34,7 @@ CLOSING = "/"
 _DECORATION = rf"*=#~\]}}>|»›】{BOLD}"
 _AFTER = re.compile(
     rf"(?P<close>(?:[ \t\"'`”’){_DECORATION}]|(?<!_)_{{1,2}}(?!_))*)"
-    r"(?P<sep>[:：](?:[-–—]+>?)?|[→⇒;]|[-=–—]+>+|\.[ \t]?[-–—]+|\.{2,}|…|\.(?=\s|$)|[-–—]+|)"
+    r"(?P<sep>[:：](?:[-–—]+>?)?|[→⇒;]|[-=–—]+>+|\.[-–—]+|\.{2,}|…|\.(?=\s|$)|[-–—]+|)"
     rf"(?P<tail>(?:[ \t:){_DECORATION}–—-]|(?<!_)_{{1,2}}(?!_))*)"
 )
 _OPENING = re.compile(rf"(?:[\s*=#~|\[({{<>»«‹•/;–—{BOLD}-]|(?<!_)_{{1,2}}(?!_))*$")
@@ -136,7 +136,7 @@ def _closing(page: _Page, line: int, start: int, end: int) -> _Candidate | None:
 
 
 def _case(words: str) -> str:
-    letters = [letter for letter in words if letter.isalpha()]
+    letters = [letter for letter in words if letter.isalpha()] or ["A"]
     if all(letter.isupper() for letter in letters):
         return "upper"
     return "title" if letters[0].isupper() else "lower"
@@ -145,7 +145,9 @@ def _case(words: str) -> str:
 def _separator(page: _Page, start: int, end: int, line: int, section: str) -> tuple[int, str]:
     """Where the text after a heading begins, and what stands between: colon, mark, dash, dot, gap, eol, none."""
     suffix = SUFFIX.match(page.folded, end)
-    if suffix and suffix.end() > end:
+    assert suffix is not None  # it matches nothing too
+    is_louder = page.text[start:end].isupper() and _case(page.text[end : suffix.end("words")]) != "upper"
+    if suffix.end() > end and not is_louder:
         stop, kind = _kind(page, start, suffix.end(), line)
         if kind in ("colon", "mark") or (kind in ("eol", "dash") and page.text[end : suffix.end()].isupper()):
             return stop, kind
@@ -175,11 +177,11 @@ def _kind(page: _Page, start: int, end: int, line: int) -> tuple[int, str]:
     return stop, "gap" if "\t" in close or "  " in close else "none"
 
 
-def _is_led_to(page: _Page, place: int, separator: str) -> bool:
-    """Whether the words before a place go on there: "no acute | findings"."""
-    word = _LAST_WORD.search(page.folded, max(0, place - 40), place)
-    words = BLOCKING if separator in ("none", "gap", "eol") else LEADING
-    return word is not None and word.group(1) in words and not _ENDS.search(page.text, max(0, place - 40), place)
+def _is_led_to(page: _Page, place: int, words: frozenset[str]) -> bool:
+    """Whether the word before a place is one of those after which a sentence goes on: "no acute | findings"."""
+    before = page.text[max(0, place - 40) : place]
+    word = _LAST_WORD.search(fold(before))
+    return word is not None and word.group(1) in words and not _ENDS.search(before)
 
 
 def _follows_end(page: _Page, place: int) -> bool:
@@ -207,9 +209,13 @@ def _level_at_line_start(
     page: _Page, line: int, start: int, stop: int, case: str, separator: str, section: str, is_shy: bool,
     has_words: bool,
 ) -> int:  # fmt: skip
-    is_small = case == "lower" or page.case == "upper"
-    if (is_small or separator in ("none", "gap")) and _is_led_to(page, line, separator):
-        return _NOT
+    word, is_capital = _next(page, stop)
+    differs = page.case == "mixed" and (case == "upper" or is_capital)  # the heading from the text, by letters
+    is_weak = separator in ("none", "gap", "eol") and not differs
+    is_plain = case != "lower" and page.case == "mixed" and separator in ("colon", "mark", "dash")
+    if not is_plain and not _follows_end(page, line):
+        if _is_led_to(page, line, BLOCKING if is_weak else LEADING):
+            return _NOT
     if section == "record":
         return _SURE if separator == "colon" else _NOT
     follows_end = _follows_end(page, line)
@@ -223,7 +229,6 @@ def _level_at_line_start(
         if case == "lower":
             return (_SURE if follows_end and not is_shy else _PERHAPS) if page.text[stop:].strip() else _NOT
         return _SURE if not is_shy or follows_end or page.text[line:start].strip() else _PERHAPS
-    word, is_capital = _next(page, stop)
     if separator == "dot":
         return _NOT if case == "lower" else _PERHAPS if is_shy else _SURE
     if _goes_on(page, word, is_capital) or (has_words and case == "lower"):
@@ -232,7 +237,8 @@ def _level_at_line_start(
         return _PERHAPS if is_shy else _SURE
     if separator == "gap":
         return _PERHAPS if is_shy or case == "lower" else _SURE
-    return _NOT if is_shy else _PERHAPS if is_capital or page.case != "mixed" or case == "title" else _NOT
+    is_good = is_capital or page.case != "mixed" or case == "title" or follows_end
+    return _PERHAPS if is_good and not is_shy else _NOT
 
 
 def _level_inside(
@@ -242,7 +248,8 @@ def _level_inside(
     is_loud = case == "upper" and page.case != "upper"
     ends = not page.text[line:begin].strip() or bool(_ENDS.search(page.text, line, begin))
     ends = ends or bool(re.search(r"[|/;\]>»]", page.text[begin:start]))
-    is_led_to = not ends and _is_led_to(page, begin, separator)
+    is_weak = separator in ("none", "gap", "eol") and not is_loud
+    is_led_to = not ends and _is_led_to(page, begin, BLOCKING if is_weak else LEADING)
     if section == "record":
         return _NOT
     if is_shy:
@@ -282,7 +289,8 @@ def _chosen(candidates: Sequence[_Candidate]) -> list[Heading]:
         if c.heading.section == CLOSING:
             chosen.append(c.heading)
         elif c.is_at_line_start:
-            if c.level == _SURE or (not is_repeated and (is_accompanied or not c.heading.start)):
+            is_alone = not c.heading.start and c.heading.section in _NAMED
+            if c.level == _SURE or (not is_repeated and (is_accompanied or is_alone)):
                 chosen.append(c.heading)
         elif c.level == _SURE:
             if not is_repeated and not (is_by_lines and is_loud and c.style[0] != "upper"):

@@ -22,6 +22,7 @@ USES = ("findings", "impression", "both", "longer")
 
 _ASIDE = frozenset(("indication", "comparison", "technique", "examination"))
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n\s*")
+_LONGEST_ASIDE = 60  # words of a comparison that is all there is; a longer one is the report itself
 _SHORTEST = 5  # words of a paragraph without heading that is taken for findings
 _Piece = tuple[str, str]  # section, text
 
@@ -30,7 +31,7 @@ def read_report(raw: str) -> dict[str, str]:
     """Clean sections of a report as a hospital or a corpus wrote it, in their order.
 
     Keys: ``findings``, ``impression``, ``indication``, ``comparison``, ``technique``, ``examination``,
-    ``recommendation``, ``addendum``, ``notification``, ``preliminary``, ``note``, ``record`` (names, numbers
+    ``recommendation``, ``addendum``, ``notification``, ``preliminary``, ``record`` (names, numbers
     and dates of the patient and the examination), and ``""`` for what no heading opens. Without a findings
     section, that is ``findings``: so is a whole report without headings. Under one heading for both
     ("FINDINGS/IMPRESSION:") the text is both. A heading that comes twice gives one text. Empty sections are
@@ -144,6 +145,8 @@ def _with_findings(pieces: list[_Piece]) -> list[_Piece]:
     section such as the comparison.
     """
     names = {section for section, text in pieces if text.strip()}
+    if len(names) == 1 and names < _ASIDE and sum(len(text.split()) for _, text in pieces) >= _LONGEST_ASIDE:
+        names, pieces = {""}, [("", text) for _, text in pieces]
     if names & {"findings", "joined"}:
         return [("" if section == "report" else section, text) for section, text in pieces]
     if not any(section in ("", "report") and _is_text(text) for section, text in pieces):
