@@ -33,13 +33,13 @@ CLOSING = "/"
 
 _DECORATION = rf"*=#~\]}}>|»›】{BOLD}"
 _AFTER = re.compile(
-    rf"(?P<close>(?:[ \t\"'`”’){_DECORATION}]|(?<!_)_{{1,2}}(?!_))*)"
+    rf"(?P<close>(?:[ \t\"'`”’){_DECORATION}]|(?<!_)_{{1,2}}(?!_)|/+(?=\s|$))*)"
     r"(?P<sep>[:：](?:[-–—]+>?)?|[→⇒;]|[-=–—]+>+|\.[-–—]+|\.{2,}|…|\.(?=\s|$)|[-–—]+|)"
     rf"(?P<tail>(?:[ \t:){_DECORATION}–—-]|(?<!_)_{{1,2}}(?!_))*)"
 )
 _OPENING = re.compile(rf"(?:[\s*=#~|\[({{<>»«‹•/;–—{BOLD}-]|(?<!_)_{{1,2}}(?!_))*$")
-_DECORATED = re.compile(rf"[{_DECORATION}]|(?<!_)_{{1,2}}(?!_)")
-_OPENED = re.compile(rf"[*=#~|\[{{<»«‹【{BOLD}]|(?<!_)_{{1,2}}(?!_)")
+_DECORATED = re.compile(rf"[{_DECORATION}/]|(?<!_)_{{1,2}}(?!_)")
+_OPENED = re.compile(rf"[*=#~|\[{{<»«‹【{BOLD}]|//|(?<!_)_{{1,2}}(?!_)")
 _ENDS = re.compile(r"""(?:[.!?:;)\]"”»|/>]|_{2,}|X{3,})\s*$""")
 _CLOSES = re.compile(r"(?:[<\[({]\s*/\s*|(?:^|\W)(?:end\s+of\s+(?:the\s+)?|end\s+))$")
 _LAST_WORD = re.compile(r"([^\W_]+)\W*$")
@@ -101,7 +101,7 @@ def _candidate(page: _Page, start: int, end: int) -> _Candidate | None:
         return closing
     section, is_shy = section_of(page.folded[start:end])
     case = _case(page.text[start:end])
-    stop, separator = _separator(page, start, end, line, section)
+    stop, separator = _separator(page, start, end, line, left is not None)
     words = ""
     if left:
         begin, words = line, page.text[left.start("words") : left.end("words")]
@@ -142,16 +142,14 @@ def _case(words: str) -> str:
     return "title" if letters[0].isupper() else "lower"
 
 
-def _separator(page: _Page, start: int, end: int, line: int, section: str) -> tuple[int, str]:
+def _separator(page: _Page, start: int, end: int, line: int, is_at_line_start: bool) -> tuple[int, str]:
     """Where the text after a heading begins, and what stands between: colon, mark, dash, dot, gap, eol, none."""
     suffix = SUFFIX.match(page.folded, end)
     assert suffix is not None  # it matches nothing too
     is_louder = page.text[start:end].isupper() and _case(page.text[end : suffix.end("words")]) != "upper"
     if suffix.end() > end and not is_louder:
         stop, kind = _kind(page, start, suffix.end(), line)
-        if kind in ("colon", "mark") or (kind in ("eol", "dash") and page.text[end : suffix.end()].isupper()):
-            return stop, kind
-        if kind in ("eol", "dash") and suffix.group().rstrip().endswith((")", "]")):
+        if kind in ("colon", "mark") or (kind in ("eol", "dash") and is_at_line_start):
             return stop, kind
     return _kind(page, start, end, line)
 
@@ -213,9 +211,11 @@ def _level_at_line_start(
     differs = page.case == "mixed" and (case == "upper" or is_capital)  # the heading from the text, by letters
     is_weak = separator in ("none", "gap", "eol") and not differs
     is_plain = case != "lower" and page.case == "mixed" and separator in ("colon", "mark", "dash")
+    is_doubtful = False
     if not is_plain and not _follows_end(page, line):
-        if _is_led_to(page, line, BLOCKING if is_weak else LEADING):
+        if _is_led_to(page, line, LEADING):
             return _NOT
+        is_doubtful = is_weak and _is_led_to(page, line, BLOCKING)
     if section == "record":
         return _SURE if separator == "colon" else _NOT
     follows_end = _follows_end(page, line)
@@ -226,9 +226,10 @@ def _level_at_line_start(
     if separator == "dash":
         return _SURE if not is_shy or case == "upper" else _PERHAPS
     if separator == "eol":
-        if case == "lower":
+        if case == "lower" or is_doubtful:
             return (_SURE if follows_end and not is_shy else _PERHAPS) if page.text[stop:].strip() else _NOT
-        return _SURE if not is_shy or follows_end or page.text[line:start].strip() else _PERHAPS
+        is_good = not is_shy or follows_end or page.text[line:start].strip()
+        return _SURE if is_good and (differs or page.case != "mixed") else _PERHAPS
     if separator == "dot":
         return _NOT if case == "lower" else _PERHAPS if is_shy else _SURE
     if _goes_on(page, word, is_capital) or (has_words and case == "lower"):
@@ -266,9 +267,9 @@ def _level_inside(
         return _SURE
     if separator == "eol":
         return _NOT
-    if not ends:
-        return _NOT
-    return _PERHAPS if is_capital or separator == "dash" or page.case != "mixed" else _NOT
+    if page.case != "mixed":
+        return _PERHAPS
+    return _PERHAPS if ends and (is_capital or separator == "dash") else _NOT
 
 
 def _chosen(candidates: Sequence[_Candidate]) -> list[Heading]:
@@ -282,8 +283,11 @@ def _chosen(candidates: Sequence[_Candidate]) -> list[Heading]:
     company: dict[tuple[str, str], set[str]] = {}
     for c in candidates:
         company.setdefault(c.style, set()).add(c.heading.section)
-    chosen = []
+    is_headed = bool(candidates) and candidates[0].is_at_line_start and not candidates[0].heading.start
+    opening = candidates[0].style if is_headed else None
+    chosen: list[Heading] = []
     for c in candidates:
+        names = {heading.section for heading in chosen}
         is_repeated = is_by_lines and c.heading.section in sure and c.heading.section != CLOSING
         is_accompanied = len(company[c.style]) > 1
         if c.heading.section == CLOSING:
@@ -295,7 +299,7 @@ def _chosen(candidates: Sequence[_Candidate]) -> list[Heading]:
         elif c.level == _SURE:
             if not is_repeated and not (is_by_lines and is_loud and c.style[0] != "upper"):
                 chosen.append(c.heading)
-        elif is_accompanied and not has_lines:
+        elif is_accompanied and not has_lines and c.style == opening and c.heading.section not in names:
             chosen.append(c.heading)
     return chosen
 

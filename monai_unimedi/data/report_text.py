@@ -7,6 +7,7 @@ several languages and styles; ``docs/reports.md`` lists them.
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
@@ -45,7 +46,8 @@ def read_report(raw: str) -> dict[str, str]:
     """
     if not isinstance(raw, str):
         raise TypeError(f"A report must be a string, got {type(raw).__name__}.")
-    pieces = _with_findings(_cut(plain_lines(raw)))
+    text = plain_lines(_from_json(raw))
+    pieces = _with_findings(_cut(text), text)
     sections: dict[str, str] = {}
     for section, text in pieces:
         if cleaned := clean_piece(text):
@@ -111,6 +113,17 @@ def open_i_sections(xml: bytes) -> dict[str, str]:
     return {label: text for label, text in texts if text}
 
 
+def _from_json(raw: str) -> str:
+    """The report as lines, where it is a JSON object of sections."""
+    if not raw.lstrip().startswith("{"):
+        return raw
+    try:
+        content = json.loads(raw)
+    except ValueError:
+        return raw
+    return "\n\n".join(f"{name}:\n{text}" for name, text in content.items() if isinstance(text, str))
+
+
 def _cut(text: str) -> list[_Piece]:
     """The text between the headings; names, numbers and dates only before the report proper, a line each."""
     pieces: list[_Piece] = []
@@ -138,15 +151,15 @@ def _pieces(section: str, words: str, text: str) -> list[_Piece]:
     return [(section, f"{words} {text}" if words else text)]
 
 
-def _with_findings(pieces: list[_Piece]) -> list[_Piece]:
+def _with_findings(pieces: list[_Piece], text: str) -> list[_Piece]:
     """Gives a report without findings section the text that no heading opens as findings.
 
     That is what stands before the first heading, below "REPORT", or in paragraphs of its own after a short
     section such as the comparison.
     """
     names = {section for section, text in pieces if text.strip()}
-    if len(names) == 1 and names < _ASIDE and sum(len(text.split()) for _, text in pieces) >= _LONGEST_ASIDE:
-        names, pieces = {""}, [("", text) for _, text in pieces]
+    if len(names) == 1 and names < _ASIDE and len(text.split()) >= _LONGEST_ASIDE:
+        return [("findings", text)]
     if names & {"findings", "joined"}:
         return [("" if section == "report" else section, text) for section, text in pieces]
     if not any(section in ("", "report") and _is_text(text) for section, text in pieces):
