@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-__all__ = ["BLOCKING", "CONTINUING", "LEADING", "LEFT", "LEFT_INSIDE", "SUFFIX", "find_words", "fold", "is_title", "section_of"]
+__all__ = ["BLOCKING", "CONTINUING", "LEADING", "LEFT", "LEFT_INSIDE", "SUFFIX", "find_words", "first_phrase", "fold", "is_title", "section_of"]
 
 _PLAIN = {
     "findings": """findings, finding, finding(s), hallazgos, hallazgo, befunde, befund, constatations, achados,
@@ -46,7 +46,8 @@ _PLAIN = {
         prior examinations, prior examination, prior imaging, prior films, previous studies, previous study,
         previous exams, previous exam, previous examinations, previous examination, previous imaging,
         comparison studies, comparison study, comparison exams, comparison exam, comparison examinations,
-        comparison examination, estudios previos, estudio previo, estudios anteriores, estudio anterior,
+        comparison examination, comparison films, comparison film, comparison imaging, comparison radiographs,
+        comparison radiograph, estudios previos, estudio previo, estudios anteriores, estudio anterior,
         estudio comparativo, estudios comparativos, voruntersuchungen, voruntersuchung, voraufnahmen,
         examens anterieurs, examen anterieur, anteriorites, confronto, exames anteriores, eerder onderzoek""",
     "technique": """techniques, technique, technique(s), tecnicas, tecnica, technik, techniek,
@@ -115,7 +116,7 @@ _SUFFIXES = """of for the a this these chest x-ray xray x-rays ct cta mri cxr ra
     sections text continued cont cont'd contd details detail information info data is are was were as follows
     follow following below listed today and with without contrast views view pa ap lateral frontal portable
     images image imaging performed report series plan recommendation recommendations comment comments
-    discussion summary only statement field
+    discussion summary only statement field film films
     radiologica radiologico radiologicos radiologicas radiologiques radiologique diagnostica diagnostico
     diagnosticas diagnosticos clinica clinico clinicas clinicos principales del de la el los las estudio
     exploracion torax tac tc rx des der radiologisch utilizada empleada realizada scanner thoracique"""
@@ -169,6 +170,13 @@ def find_words(folded: str) -> Iterator[tuple[int, int]]:
                 yield found.span()
 
 
+def first_phrase(folded: str, start: int) -> int:
+    """End of the first of the words that :func:`find_words` found ("findings" of "findings-comparison")."""
+    found = _PHRASE.match(folded, start)
+    assert found is not None
+    return found.end()
+
+
 def section_of(heading: str) -> tuple[str, bool]:
     """The section that a folded heading opens, and whether its words are shy.
 
@@ -215,7 +223,7 @@ _SECTION = {**_SHY_PHRASES, **_phrases(_PLAIN)}
 _ANY = rf"\b{_alternatives(_SECTION)}(?!\w)"
 _PHRASE = re.compile(_ANY)
 _WORDS = "|".join(sorted({re.escape(word) for word in _MODIFIERS.split()}, key=len, reverse=True))
-_ENUMERATION = r"(?:\d{1,2}(?:\.\d{1,2})*[.):\]\-]*|(?:[ivx]{1,5}|[a-h])[.):\]\-]+)"
+_ENUMERATION = r"(?:\d{1,2}(?:\.\d{1,2})*[.):\]\-]*|(?:i{1,3}|iv|vi{0,3}|[a-h])[.):\]\-]+)"
 
 _CORE = re.compile(rf"{_ANY}(?:{_CONNECTOR}{_ANY})*")
 _FIRST_WORD = re.compile(r"\b" + _alternatives(re.split(r"\W", phrase)[0] for phrase in _SECTION) + r"\b")

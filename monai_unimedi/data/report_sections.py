@@ -21,6 +21,7 @@ from monai_unimedi.data.report_headings import (
     LEFT_INSIDE,
     SUFFIX,
     find_words,
+    first_phrase,
     fold,
     is_title,
     section_of,
@@ -35,7 +36,7 @@ _DECORATION = rf"*=#~\]}}>|»›】{BOLD}"
 _AFTER = re.compile(
     rf"(?P<close>(?:[ \t\"'`”’){_DECORATION}]|(?<!_)_{{1,2}}(?!_)|/+(?=\s|$))*)"
     r"(?P<sep>[:：](?:[-–—]+>?)?|[→⇒;]|[-=–—]+>+|\.[-–—]+|\.{2,}|…|\.(?=\s|$)|[-–—]+|)"
-    rf"(?P<tail>(?:[ \t:){_DECORATION}–—-]|(?<!_)_{{1,2}}(?!_))*)"
+    rf"(?P<tail>(?:[ \t:){_DECORATION}–—-]|(?<!_)_{{1,2}}(?!_)|/+(?=\s|$))*)"
 )
 _OPENING = re.compile(rf"(?:[\s*=#~|\[({{<>»«‹•/;–—{BOLD}-]|(?<!_)_{{1,2}}(?!_))*$")
 _DECORATED = re.compile(rf"[{_DECORATION}/]|(?<!_)_{{1,2}}(?!_)")
@@ -45,6 +46,11 @@ _CLOSES = re.compile(r"(?:[<\[({]\s*/\s*|(?:^|\W)(?:end\s+of\s+(?:the\s+)?|end\s
 _LAST_WORD = re.compile(r"([^\W_]+)\W*$")
 _NEXT_WORD = re.compile(r"[\s\"'(\[]*(\S+)")
 _TITLE_LINE = re.compile(r"^[ \t]*([A-Z0-9_][^\n:]{3,90}):", re.MULTILINE)
+_SYMBOLS = re.compile(r"(?<![^\W_])([^\w\s]{1,4})[ \t]*$")
+_STOPPING = re.compile(r"[.,;:?!)\]\"'%]")  # these may end the text before
+_MIRROR = str.maketrans("()[]{}<>«»‹›“”【】\\/", ")(][}{><»«›‹”“】【/\\")
+_NUMBER = re.compile(r"(?<!\w)\(?(?:\d{1,2}|i{1,3}|iv|vi{0,3}|[a-h])[.):\]][ \t]*$")
+_NUMBERED = re.compile(r"[^\w\n]*(?:\d{1,2}|i{1,3}|iv|vi{0,3}|[a-h])[.):\]]")
 _FARTHEST = 60  # characters of decoration, number and qualifying words before a heading
 _NAMED = frozenset(("findings", "impression", "joined", "report", "addendum"))
 _SURE, _PERHAPS, _NOT = 2, 1, 0
@@ -100,23 +106,48 @@ def _candidate(page: _Page, start: int, end: int) -> _Candidate | None:
     if closing := _closing(page, line, start, end):
         return closing
     section, is_shy = section_of(page.folded[start:end])
-    case = _case(page.text[start:end])
-    stop, separator = _separator(page, start, end, line, left is not None)
-    words = ""
+    begin = left.start("words") if left else _words_inside(page, line, start, _case(page.text[start:end]))
+    words = page.text[begin:start]
+    case = _case(page.text[begin:end])
+    symbols = _SYMBOLS.search(page.text, line, begin)
+    frame = symbols.group(1) if symbols else ""
+    stop, separator = _separator(page, start, end, line, left is not None, frame)
     if left:
-        begin, words = line, page.text[left.start("words") : left.end("words")]
+        begin = line
         level = _level_at_line_start(page, line, start, stop, case, separator, section, is_shy, bool(words))
     else:
-        begin = start
-        if case != "lower" and (before := LEFT_INSIDE.search(page.folded, line, start)):
-            words = page.text[before.start() : start]
-            is_part = all(_case(word) == case for word in words.split())
-            begin, words = (before.start(), words) if is_part else (start, "")
-        opening = _OPENING.search(page.text, line, begin)
-        begin = opening.start() if opening else begin
+        is_framed = symbols is not None and _closed(page, end, frame) > end
+        begin = _opening(page, line, symbols.start(1) if symbols and is_framed else begin)
         level = _level_inside(page, line, begin, start, stop, case, separator, section, is_shy)
     heading = Heading(begin, stop, section, f"{words}{page.text[start:end]}:" if words.strip() else "")
     return _Candidate(heading, level, left is not None, (case, separator)) if level else None
+
+
+def _words_inside(page: _Page, line: int, start: int, case: str) -> int:
+    """Where the qualifying words before a heading inside a line begin: "None. | chest findings - ..."."""
+    before = LEFT_INSIDE.search(page.folded, line, start)
+    if before is None:
+        return start
+    words = page.text[before.start() : start].split()
+    if case == "lower":
+        place = _opening(page, line, before.start())
+        is_apart = place == line or page.text[place : before.start()].strip()
+        return before.start() if is_apart or _ENDS.search(page.text, line, place) else start
+    return before.start() if all(_case(word) == case for word in words) else start
+
+
+def _opening(page: _Page, line: int, begin: int) -> int:
+    """Where the decoration before a heading inside a line begins, its number included."""
+    last = -1
+    while begin != last:
+        last = begin
+        if found := _OPENING.search(page.text, line, begin):
+            begin = found.start()
+        if (found := _SYMBOLS.search(page.text, line, begin)) and not _STOPPING.match(found.group(1)):
+            begin = found.start(1)
+        if _NUMBERED.match(page.folded) and (found := _NUMBER.search(page.folded, line, begin)):
+            begin = found.start()
+    return begin
 
 
 def _closing(page: _Page, line: int, start: int, end: int) -> _Candidate | None:
@@ -129,8 +160,7 @@ def _closing(page: _Page, line: int, start: int, end: int) -> _Candidate | None:
     if is_word and not page.text[start:end].isupper() and page.folded[line:begin].strip(" *=-#<[("):
         return None
     after = _AFTER.match(page.text, end)
-    opening = _OPENING.search(page.text, line, begin)
-    begin = opening.start() if opening else begin
+    begin = _opening(page, line, begin)
     stop = after.end() if after else end
     return _Candidate(Heading(begin, stop, CLOSING), _SURE, False, ("", ""))
 
@@ -142,28 +172,36 @@ def _case(words: str) -> str:
     return "title" if letters[0].isupper() else "lower"
 
 
-def _separator(page: _Page, start: int, end: int, line: int, is_at_line_start: bool) -> tuple[int, str]:
+def _separator(
+    page: _Page, start: int, end: int, line: int, is_at_line_start: bool, symbols: str
+) -> tuple[int, str]:
     """Where the text after a heading begins, and what stands between: colon, mark, dash, dot, gap, eol, none."""
     suffix = SUFFIX.match(page.folded, end)
     assert suffix is not None  # it matches nothing too
     is_louder = page.text[start:end].isupper() and _case(page.text[end : suffix.end("words")]) != "upper"
     if suffix.end() > end and not is_louder:
-        stop, kind = _kind(page, start, suffix.end(), line)
-        if kind in ("colon", "mark") or (kind in ("eol", "dash") and is_at_line_start):
+        stop, kind = _kind(page, start, suffix.end(), line, symbols)
+        is_upper = page.text[start : suffix.end()].isupper()
+        if kind in ("colon", "mark") or (is_at_line_start and kind in ("eol", "dash", "gap")):
             return stop, kind
-    return _kind(page, start, end, line)
+        if is_at_line_start and kind == "dot" and is_upper:
+            return stop, kind
+    stop, kind = _kind(page, start, end, line, symbols)
+    first = first_phrase(page.folded, start)
+    return _kind(page, start, first, line, symbols) if kind == "none" and first < end else (stop, kind)
 
 
-def _kind(page: _Page, start: int, end: int, line: int) -> tuple[int, str]:
-    after = _AFTER.match(page.text, end)
+def _kind(page: _Page, start: int, end: int, line: int, symbols: str) -> tuple[int, str]:
+    closed = _closed(page, end, symbols)
+    after = _AFTER.match(page.text, closed)
     assert after is not None  # it matches nothing too
     close, sep, stop = after["close"], after["sep"], after.end()
     following = page.text[stop : stop + 1]
     if following.isdigit():  # ">5 mm" and "~5 mm" are text
         stop -= len(page.text[after.end("sep") : stop]) - len(page.text[after.end("sep") : stop].rstrip("~>#=-"))
-    if sep and sep[0] in ":：→⇒;-=–—" and (sep[0] not in "-=–—" or ">" in sep):
-        return stop, "colon" if sep[0] != ";" else "dot"
-    if _DECORATED.search(close) or (")" in close and "(" in page.text[line:start]):
+    if sep and sep[0] in ":：→⇒-=–—" and (sep[0] not in "-=–—" or ">" in sep):
+        return stop, "colon"
+    if closed > end or _DECORATED.search(close) or (")" in close and "(" in page.text[line:start]):
         return stop, "mark"
     if sep and sep[0] in "-–—":
         is_hyphen = sep == "-" and not close and not after["tail"] and following.islower()
@@ -173,6 +211,16 @@ def _kind(page: _Page, start: int, end: int, line: int) -> tuple[int, str]:
     if following in ("", "\n"):
         return stop, "eol"
     return stop, "gap" if "\t" in close or "  " in close else "none"
+
+
+def _closed(page: _Page, end: int, symbols: str) -> int:
+    """Where the text goes on after symbols that answer those before the heading: ``!Findings!``."""
+    if symbols and not re.fullmatch(r"[.,;:?)\]]", symbols):
+        spaces = end + len(page.text[end : end + 4]) - len(page.text[end : end + 4].lstrip(" \t"))
+        for closing in (symbols, symbols.translate(_MIRROR)[::-1]):
+            if page.text.startswith(closing, spaces):
+                return spaces + len(closing)
+    return end
 
 
 def _is_led_to(page: _Page, place: int, words: frozenset[str]) -> bool:
@@ -231,8 +279,10 @@ def _level_at_line_start(
         is_good = not is_shy or follows_end or page.text[line:start].strip()
         return _SURE if is_good and (differs or page.case != "mixed") else _PERHAPS
     if separator == "dot":
-        return _NOT if case == "lower" else _PERHAPS if is_shy else _SURE
-    if _goes_on(page, word, is_capital) or (has_words and case == "lower"):
+        if case == "lower":
+            return _PERHAPS if follows_end and page.text[stop : stop + 1] in ("", "\n") else _NOT
+        return _PERHAPS if is_shy else _SURE
+    if _goes_on(page, word, is_capital) or (has_words and case == "lower" and separator == "none"):
         return _NOT
     if case == "upper" and page.case != "upper":
         return _PERHAPS if is_shy else _SURE
@@ -259,7 +309,8 @@ def _level_inside(
     if separator == "colon":
         return _SURE if is_loud or not is_led_to else _NOT
     if separator == "mark":
-        return _SURE if _OPENED.search(page.text, begin, start) else _NOT
+        is_framed = _OPENED.search(page.text, begin, start) or (case != "lower" and page.text[begin:start].strip())
+        return _SURE if is_framed or is_loud else _PERHAPS if ends else _NOT
     word, is_capital = _next(page, stop)
     if is_led_to or (separator in ("none", "gap") and _goes_on(page, word, is_capital)):
         return _NOT
