@@ -90,8 +90,8 @@ _END = re.compile(
 )
 _MAY_BE_DICTATION = re.compile(
     r"(?i)\bby\b|sign|agree|attest|certif|recogni|dictat|transcri|errors?\b|end of|\bfin de|final|"
-    r"preliminary|unsigned|radiologist|physician|resident|attending|\b[dt]{1,2} ?:|\bpor\b|\bvon\b|durch|\bpar\b|status|"
-    r"^\W*end\W*$"
+    r"preliminary|unsigned|radiologist|physician|resident|attending|\b[dt]{1,2} ?:|\bpor\b|\bvon\b|durch|"
+    r"\bpar\b|status|^\W*end\W*$"
 )
 _LONG_SIGNATURE = 160
 _SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bDr)(?<!\bMr)\.\s+(?=[A-Z\d])")

@@ -76,8 +76,7 @@ _PLAIN = {
     "notification": """notifications, notification, communication of critical results,
         critical results communication, critical result communication, communication of results,
         critical findings, critical results, critical result""",
-    "preliminary": "wet read, wet reading, preliminary read, preliminary reading, overnight read, prelim
-    read",
+    "preliminary": "wet read, wet reading, preliminary read, preliminary reading, prelim read",
 }
 _SHY = {
     "findings": "fndgs, fdgs, findgs",
@@ -154,8 +153,7 @@ LEADING = frozenset(
 )
 """Words that no sentence ends with."""
 BLOCKING = LEADING | frozenset(
-    "new old same similar above below prior previous ct chest normal positive negative unchanged
-    stable".split()
+    "new old same similar above below prior previous ct chest normal positive negative stable".split()
 )
 CONTINUING = frozenset(
     """are is was were be been being has have had may might could can should would will do does did suggest

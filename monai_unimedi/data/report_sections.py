@@ -2,9 +2,9 @@
 """Where the headings of a report lie.
 
 Every run of heading words (:mod:`.report_headings`) is a candidate. What stands round it
-(:mod:`.report_page`) says how sure it is (:mod:`.report_levels`): its place in the line, what separates it from the text, its
-letters, and the words before and after it. Sure ones count by themselves; the others where at least two
-sections of the report are headed in the same way.
+(:mod:`.report_page`) says how sure it is (:mod:`.report_levels`): its place in the line, what separates it
+from the text, its letters, and the words before and after it. Sure ones count by themselves; the others
+where at least two sections of the report are headed in the same way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from monai_unimedi.data.report_page import FARTHEST, Page, opening, page_of, pas
 __all__ = ["CLOSING", "Heading", "find_headings"]
 
 CLOSING = "/"
-"""Section of a mark that ends one (``[/FINDINGS]``, ``END OF IMPRESSION``): what follows belongs to it too."""
+"""Section of a mark that ends one (``[/FINDINGS]``, ``END OF IMPRESSION``): what follows belongs to it."""
 
 _CLOSES = re.compile(r"(?:[<\[({]\s*/\s*|(?:^|\W)(?:end\s+of\s+(?:the\s+)?|end\s+))$")
 _TITLE_LINE = re.compile(r"^[ \t]*([A-Z0-9_][^\n:]{3,90}):", re.MULTILINE)

@@ -33,14 +33,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from _report_forms import FORMS, JOINED
 
 from monai_unimedi.data.report_text import read_report
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 WHEEL = "torchxrayvision==1.5.7"
 ARCHIVE = "torchxrayvision/data/NLMCXR_reports.tgz"
 MEASURED = ("findings", "impression")
