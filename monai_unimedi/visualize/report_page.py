@@ -22,7 +22,7 @@ from monai_unimedi.visualize.floors import floor_rows
 from monai_unimedi.visualize.metric_tables import figure_text, metric_tables, plain, plain_values
 from monai_unimedi.visualize.pictures import KIND
 
-__all__ = ["write_report_page"]
+__all__ = ["ASSETS", "write_report_page", "write_whole"]
 
 ASSETS = Path(__file__).parent / "assets"
 SOURCES = ("2d", "3d")
@@ -93,10 +93,10 @@ def write_report_page(
         | plain_values(metrics),
         pictures=shown.pictures,
     )
-    return _write_whole(Path(path), html)
+    return write_whole(Path(path), html)
 
 
-def _write_whole(path: Path, text: str) -> Path:
+def write_whole(path: Path, text: str) -> Path:
     """Writes beside the file and moves into place, so that a half-written page is never opened."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
