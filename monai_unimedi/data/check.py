@@ -86,9 +86,7 @@ def check_datalists(
     return CheckResult(findings, _summary(rows, shown, facts, language_of), images)
 
 
-def _inspected(
-    paths: Sequence[str], num_processes: int | None, show_progress: bool
-) -> Iterator[ImageFacts]:
+def _inspected(paths: Sequence[str], num_processes: int | None, show_progress: bool) -> Iterator[ImageFacts]:
     """Facts of each image, in order."""
     count = num_processes or (1 if len(paths) < _MANY else -1)
     jobs = (delayed(inspect_image)(path) for path in paths)

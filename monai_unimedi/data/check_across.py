@@ -55,7 +55,9 @@ def check_images_twice(rows: Sequence[CheckRow], facts: Sequence[ImageFacts]) ->
 
 
 def _twice(row: CheckRow, other: CheckRow, is_same: bool) -> Finding:
-    place = f"id {other.content.get('id')!r}" + (f" of {other.section!r}" if other.section != row.section else "")
+    place = f"id {other.content.get('id')!r}" + (
+        f" of {other.section!r}" if other.section != row.section else ""
+    )
     leaks = row.section != other.section and {row.section, other.section} <= set(SPLITS)
     if is_same:
         message = f"Each image must be in the list once, this one has the pixels of {place}; leave one out."
@@ -74,7 +76,9 @@ def check_dimensions(rows: Sequence[CheckRow], facts: Sequence[ImageFacts]) -> l
     for row, fact in zip(rows, facts):
         usual = _usual(kinds[row.datalist])
         if "near" in fact and fact["kind"] != usual:
-            message = f"The list holds {usual} images, this one is {fact['kind']}; move it to a list of its own."
+            message = (
+                f"The list holds {usual} images, this one is {fact['kind']}; move it to a list of its own."
+            )
             findings.append(row.finding("error", "dimension", message))
     return findings
 

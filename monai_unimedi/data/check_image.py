@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import nibabel
 import numpy as np
@@ -69,7 +70,8 @@ def _require_readable(path: str) -> None:
         raise ValueError(f"The link {name!r} must lead to an image, it leads nowhere or to itself.")
     if not os.path.exists(path):
         raise ValueError(_missing(path))
-    if not os.access(path, os.R_OK | (os.X_OK if os.path.isdir(path) else 0)):
+    needed = os.R_OK | (os.X_OK if os.path.isdir(path) else 0)
+    if not os.access(path, needed, effective_ids=os.access in os.supports_effective_ids):
         raise ValueError(f"{name!r} must be readable for this user, it is not; change its permissions.")
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         raise ValueError(f"{name!r} must hold an image, it is empty; copy it again.")
@@ -77,8 +79,6 @@ def _require_readable(path: str) -> None:
 
 def _missing(path: str) -> str:
     """No such file; where only the spelling of an accent or upper case differs, that is said."""
-    from unicodedata import normalize
-
     folder, name = os.path.split(path)
     here = os.listdir(folder) if os.path.isdir(folder) else []
     alike = [n for n in here if normalize("NFC", n).casefold() == normalize("NFC", name).casefold()]
@@ -93,6 +93,8 @@ def _missing(path: str) -> str:
 def _xray(path: str) -> ImageFacts:
     is_picture = path.lower().endswith(PICTURES)
     facts, faults = _picture_header(path) if is_picture else _dicom_header(path)
+    if any(severity == "error" for severity, *_ in faults):
+        return facts | {"faults": faults}
     image = LoadXray(target_size=_LOOKED_AT)(path)
     stored = image.numpy()
     if not np.isfinite(stored).all():
@@ -121,7 +123,7 @@ def _picture_header(path: str) -> tuple[ImageFacts, list[Fault]]:
         turned = picture.getexif().get(0x0112, 1)
         if turned not in (0, 1):
             message = (
-                f"The picture must lie as it is stored, its EXIF orientation is {turned} and viewers turn it; "
+                f"The picture must lie as it is stored, its EXIF orientation is {turned}: viewers turn it; "
                 "save it turned, without the tag."
             )
             faults.append(("warning", "orientation", message))
@@ -228,7 +230,9 @@ def _geometry_faults(
     faults: list[Fault] = []
     if spacing.min() < _SPACING[0] or spacing.max() > _SPACING[1]:
         got = " x ".join(f"{s:g}" for s in spacing.round(4))
-        message = f"The spacing of a CT lies within {_SPACING[0]} and {_SPACING[1]} mm, got {got}; is it in mm?"
+        message = (
+            f"The spacing of a CT lies within {_SPACING[0]} and {_SPACING[1]} mm, got {got}; is it in mm?"
+        )
         faults.append(("warning", "spacing", message))
     turned = np.degrees(np.arccos(np.clip(np.abs(affine[:3, :3] / spacing).max(axis=0).min(), 0, 1)))
     if turned > _TURNED:
@@ -242,7 +246,9 @@ def _geometry_faults(
 def _nifti_faults(header: nibabel.Nifti1Header) -> list[Fault]:
     codes = int(header["qform_code"]), int(header["sform_code"])
     if codes == (0, 0):
-        message = "The NIfTI file should say how it lies (qform or sform), it says nothing: sides are a guess."
+        message = (
+            "The NIfTI file should say how it lies (qform or sform), it says nothing: sides are a guess."
+        )
         return [("warning", "orientation", message)]
     if min(codes) > 0 and np.abs(header.get_qform() - header.get_sform())[:3, :3].max() > 0.05:
         message = (

@@ -76,7 +76,7 @@ def read_rows(
     try:
         content = read_datalist(path)
     except (ValueError, OSError) as error:
-        return [], [Finding("error", "datalist", name, "", -1, "", str(error))]
+        return [], [Finding("error", "datalist", name, "", -1, "", str(error).replace(str(path), name))]
     sections = {k: v for k, v in content.items() if isinstance(v, list) and k not in _NOT_ROWS}
     rows: list[CheckRow] = []
     findings: list[Finding] = []
@@ -134,7 +134,9 @@ def _sections(rows: Sequence[CheckRow]) -> list[Finding]:
         if "training" not in counts:
             message = f"To train, there must be rows under 'training', got {dict(counts)}."
             findings.append(Finding("warning", "datalist", datalist, "", -1, "", message))
-        elif "validation" not in counts and len({row.patient for row in own if row.section == "training"}) < 2:
+        elif (
+            "validation" not in counts and len({row.patient for row in own if row.section == "training"}) < 2
+        ):
             message = "Without validation rows the training rows must be of two patients at least, got one."
             findings.append(Finding("error", "datalist", datalist, "training", -1, "", message))
         if other:

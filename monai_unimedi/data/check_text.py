@@ -35,7 +35,7 @@ def check_reports(
 
     Args:
         rows: of one datalist.
-        tokenizer: a Hugging Face tokenizer, whose ``model_max_length`` is the limit; not looked at where None.
+        tokenizer: a Hugging Face tokenizer, whose ``model_max_length`` is the limit; not used where None.
         language_of: text to language code, None where it cannot tell; not looked at where None.
     """
     texts = [ReportText()(row.report) for row in rows]
@@ -55,13 +55,17 @@ def check_reports(
 def _damage(row: CheckRow, text: str) -> Finding | None:
     words = word_count(text)
     if words < MIN_WORDS:
-        message = f"A report must have {MIN_WORDS} words at least, this one has {words}; mend it or leave it out."
+        message = (
+            f"A report must have {MIN_WORDS} words at least, this one has {words}; mend it or leave it out."
+        )
         return row.finding("error", "empty report", message)
     if _CONTROL.search(row.report):
         message = "A report must be text, this one holds control characters; export it again."
         return row.finding("warning", "damaged text", message)
     if _REPLACED.search(text):
-        message = "The report was decoded as another character set than it was written in; export it as UTF-8."
+        message = (
+            "The report was decoded as another character set than it was written in; export it as UTF-8."
+        )
         return row.finding("warning", "damaged text", message)
     return None
 

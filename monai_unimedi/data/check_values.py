@@ -43,7 +43,9 @@ def contrast_faults(grey: np.ndarray) -> list[Fault]:
     deviation = float(grey.std())
     if deviation >= _FAINT:
         return []
-    message = f"There should be a picture, the grey levels differ by {100 * deviation:.1f} % of the scale only."
+    message = (
+        f"There should be a picture, the grey levels differ by {100 * deviation:.1f} % of the scale only."
+    )
     return [("warning", "contrast", message)]
 
 
@@ -58,8 +60,8 @@ def hounsfield_faults(voxels: np.ndarray) -> list[Fault]:
     for bottom, top in ((0, 1), (-1, 1), (0, 255)):
         if bottom - 1e-3 <= low and high <= top + 1e-3:
             message = (
-                f"A CT must be in HU, this one lies within {bottom} and {top}: it was windowed or scaled before "
-                "it was saved; convert it again from DICOM."
+                f"A CT must be in HU, this one lies within {bottom} and {top}: it was windowed or scaled "
+                "before it was saved; convert it again from DICOM."
             )
             return [("error", "HU", message)]
     if _in_both(sample, 0) >= _HARDLY:
@@ -71,8 +73,8 @@ def hounsfield_faults(voxels: np.ndarray) -> list[Fault]:
     if _share(sample, _TISSUE, 0) >= _ENOUGH or _share(sample, _AIR, 0) >= _ENOUGH:
         return []  # a crop of one kind of tissue
     message = (
-        f"A CT must be in HU, hardly a voxel of this one is air, lung or soft tissue (it runs from {low:g} to "
-        f"{high:g}); convert it again from DICOM."
+        f"A CT must be in HU, hardly a voxel of this one is air, lung or soft tissue (it runs from {low:g} "
+        f"to {high:g}); convert it again from DICOM."
     )
     return [("error", "HU", message)]
 

@@ -45,7 +45,9 @@ def read_dicom(path: str | os.PathLike, tags: Sequence[str] | None = None, pixel
     except pydicom.errors.InvalidDicomError:
         raise ValueError(f"A DICOM file must begin with a DICOM header, {name!r} does not.") from None
     except (EOFError, ValueError, KeyError, NotImplementedError, AttributeError, TypeError) as error:
-        raise ValueError(f"The DICOM file {name!r} must be whole, its header is broken or cut off.") from error
+        raise ValueError(
+            f"The DICOM file {name!r} must be whole, its header is broken or cut off."
+        ) from error
 
 
 def stored_values(header: Dataset, name: str) -> np.ndarray:
@@ -61,9 +63,13 @@ def stored_values(header: Dataset, name: str) -> np.ndarray:
     """
     syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
     if syntax is None:
-        raise ValueError(f"The DICOM file {name!r} must name its transfer syntax, it has none; export it again.")
+        raise ValueError(
+            f"The DICOM file {name!r} must name its transfer syntax, it has none; export it again."
+        )
     if "PixelData" not in header:
-        raise ValueError(f"The DICOM file {name!r} must hold pixel data, it has none or is cut off before them.")
+        raise ValueError(
+            f"The DICOM file {name!r} must hold pixel data, it has none or is cut off before them."
+        )
     _require_decoder(syntax, name)
     try:
         with warnings.catch_warnings():
@@ -72,8 +78,8 @@ def stored_values(header: Dataset, name: str) -> np.ndarray:
     except Exception as error:
         raise ValueError(
             f"The pixel data of {name!r} must be whole and in the form that its header says ({syntax.name}, "
-            f"{header.get('Rows')} x {header.get('Columns')}, {header.get('BitsAllocated')} bits), they could "
-            f"not be decoded: the file is cut off or its transfer syntax is wrong; export it again."
+            f"{header.get('Rows')} x {header.get('Columns')}, {header.get('BitsAllocated')} bits), they "
+            f"could not be decoded: the file is cut off or its transfer syntax is wrong; export it again."
         ) from error
 
 

@@ -97,11 +97,15 @@ def _check_one_series(slices: Sequence[_Slice]) -> None:
     modalities = {str(s.header.get("Modality", "")) for s in slices}
     others = sorted(modalities - {*SLICED, ""})
     if others:
-        raise ValueError(f"A volume must be made of CT slices, the folder holds objects of {others}; {_SORT}.")
+        raise ValueError(
+            f"A volume must be made of CT slices, the folder holds objects of {others}; {_SORT}."
+        )
     series = Counter(str(s.header.get("SeriesInstanceUID", "")) for s in slices)
     if len(series) > 1:
         counts = " and ".join(str(n) for n in sorted(series.values(), reverse=True))
-        raise ValueError(f"The folder must hold one series, it holds {len(series)} of {counts} files; {_SORT}.")
+        raise ValueError(
+            f"The folder must hold one series, it holds {len(series)} of {counts} files; {_SORT}."
+        )
     localizers = sum("LOCALIZER" in (s.header.get("ImageType") or ()) for s in slices)
     if localizers:
         raise ValueError(
@@ -235,6 +239,8 @@ def _plane(one: _Slice) -> np.ndarray:
     low, high = int(stored.min()) + intercept, int(stored.max()) + intercept
     if low < -(2**15) or high >= 2**15:
         return modality_values(stored, header).astype(np.float32, copy=False)
-    return (stored.astype(np.int32) + int(intercept)).astype(np.int16) if stored.dtype == np.uint16 else (
-        stored.astype(np.int16) + np.int16(intercept)
+    return (
+        (stored.astype(np.int32) + int(intercept)).astype(np.int16)
+        if stored.dtype == np.uint16
+        else (stored.astype(np.int16) + np.int16(intercept))
     )

@@ -102,13 +102,14 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         kind = _nifti_kind(raw)
         header = kind.header_class(raw[: kind.header_class.sizeof_hdr], check=False)
         affine = _nifti_affine(header, path.name)
+        _check_affine(affine, path.name)  # before nibabel reads the header again and mends it
         array = _scaled(kind.from_bytes(raw).dataobj)
-    except (PermissionError, _Refused):
+    except (PermissionError, _RefusedError):
         raise
     except Exception as error:
         raise ValueError(
-            f"The NIfTI file {path.name!r} must be whole, it is broken or cut off ({_first_line(error)}); copy "
-            "or convert it again."
+            f"The NIfTI file {path.name!r} must be whole, it is broken or cut off ({_first_line(error)}); "
+            "copy or convert it again."
         ) from error
     if array.dtype.kind not in "iufb":
         raise ValueError(f"A CT must have one number a voxel, {path.name!r} holds {array.dtype}.")
@@ -134,18 +135,20 @@ def _scaled(values: nibabel.arrayproxy.ArrayProxy) -> np.ndarray:
     return np.asanyarray(values)
 
 
-class _Refused(ValueError):
+class _RefusedError(ValueError):
     """A sentence that is complete as it is."""
 
 
 def _nifti_affine(header: nibabel.Nifti1Header, name: str) -> np.ndarray:
     unit = int(header["xyzt_units"]) & 7
     if unit in _UNITS:
-        raise _Refused(f"Lengths must be in mm, {name!r} says {_UNITS[unit]}; convert it again.")
+        raise _RefusedError(f"Lengths must be in mm, {name!r} says {_UNITS[unit]}; convert it again.")
     try:
         return header.get_best_affine().astype(np.float64)
     except (ValueError, np.linalg.LinAlgError, nibabel.spatialimages.HeaderDataError) as error:
-        raise _Refused(f"The affine of {name!r} must be finite and invertible, it is neither.") from error
+        raise _RefusedError(
+            f"The affine of {name!r} must be finite and invertible, it is neither."
+        ) from error
 
 
 def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +158,7 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
         array, header = reader.get_data(reader.read(str(path)))
     except Exception as error:
         raise ValueError(
-            f"{path.name!r} must be whole, it is broken or cut off ({_first_line(error)}); copy it again."
+            f"{path.name!r} must be whole, its voxels are broken or cut off; copy it again."
         ) from error
     return array, np.asarray(header["affine"], dtype=np.float64)
 
@@ -188,17 +191,21 @@ def _three_dimensional(array: np.ndarray, name: str) -> np.ndarray:
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 3 or 0 in array.shape:
-        raise ValueError(f"A CT must have three axes, {name!r} has the shape {array.shape}; split or convert it.")
+        raise ValueError(
+            f"A CT must have three axes, {name!r} has the shape {array.shape}; split or convert it."
+        )
     return array
 
 
 def _check_affine(affine: np.ndarray, name: str) -> None:
     if not np.isfinite(affine).all():
-        raise ValueError(f"The affine of {name!r} must be finite, it holds NaN or infinity; convert it again.")
+        raise _RefusedError(
+            f"The affine of {name!r} must be finite, it holds NaN or infinity; convert it again."
+        )
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     volume = abs(np.linalg.det(affine[:3, :3]))
     if spacing.min() <= 0 or volume < 1e-3 * spacing.prod():
-        raise ValueError(
+        raise _RefusedError(
             f"The affine of {name!r} must be invertible, its spacing is "
             f"{[round(float(s), 4) for s in spacing]} mm and its axes "
             f"{'are parallel' if spacing.min() > 0 else 'have no length'}; convert it again."

@@ -19,7 +19,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor, PILReader
 from monai.transforms import MapTransform, Transform
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydicom.misc import is_dicom
 
 from monai_unimedi.transforms.dicom_pixels import modality_values, read_dicom, stored_values, voi_values
@@ -124,7 +124,16 @@ class LoadXray(Transform):
 
     def _picture(self, path: Path, whole: bool) -> tuple[np.ndarray, dict[str, object]]:
         reader = self.pictures if whole or self.target_size is None else self.scaled
-        array, header = reader.get_data(reader.read(path))
+        try:
+            array, header = reader.get_data(reader.read(path))
+        except UnidentifiedImageError:
+            raise ValueError(f"{path.name!r} must hold a picture, it does not; copy it again.") from None
+        except (OSError, SyntaxError) as error:  # PIL says so of a broken PNG
+            if isinstance(error, PermissionError):
+                raise
+            raise OSError(
+                f"{path.name!r} must be whole, it is broken or truncated; copy it again."
+            ) from error
         return (array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)), {"mode": header["mode"]}
 
     def _dicom(self, path: Path) -> tuple[np.ndarray, dict[str, object]]:

@@ -44,7 +44,7 @@ def write_report_page(
 
     Args:
         path: HTML file to write; its folder is made.
-        test: evaluation arrays per source, ``"2d"`` and ``"3d"``, either of which may be absent. Per source at
+        test: evaluation arrays per source, ``"2d"`` and ``"3d"``, either of which may be absent. Each has at
             least ``id``, ``image`` (N, 1, X, Y[, Z]) in [0, 1] and ``image_embedding`` (N, E); what else is
             there is shown.
         metrics: figures, nested; with a ``"phantom"`` key the page says that the data are phantoms.

@@ -18,14 +18,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from monai_unimedi.data.check import check_datalists
 from monai_unimedi.data.check_rows import Finding
 from tests.data.broken_inputs import BROKEN, LISTS, SOUND, unprivileged, write_broken
-
-DIMENSION = "dimension"
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
@@ -84,7 +81,7 @@ def run() -> tuple[list[str], int]:
         for key, broken in BROKEN.items():
             fault = verdict(by_id[key], broken.severity, broken.check, broken.reason)
             wrong += [f"{key}: {fault}"] if fault else []
-            print(f"{broken.severity:<8}{broken.check:<15}{key:<33}{by_id[key][0].message if by_id[key] else '-'}")
+            _print(broken.severity, broken.check, key, by_id[key])
         for key in SOUND:
             wrong += [f"{key}: {found.message}" for found in by_id[key]]
         wrong += [f"unexpected: {f.message}" for f in by_id.get("", [])]
@@ -93,8 +90,12 @@ def run() -> tuple[list[str], int]:
             found = check_datalists([make(Path(name))]).findings
             fault = verdict(found, "error", "datalist", reason)
             wrong += [f"{key}: {fault}"] if fault else []
-            print(f"{'error':<8}{'datalist':<15}{key:<33}{found[0].message if found else '-'}")
+            _print("error", "datalist", key, found)
     return wrong, len(BROKEN) + len(LISTS)
+
+
+def _print(severity: str, check: str, name: str, found: Sequence[Finding]) -> None:
+    print(f"{severity:<8}{check:<15}{name:<33}{found[0].message if found else '-'}")
 
 
 def main() -> int:
@@ -102,8 +103,8 @@ def main() -> int:
     for line in wrong:
         print(f"WRONG {line}")
     print(
-        f"broken inputs: {count - len(wrong)} of {count} have one row with the expected reason, {len(SOUND)} odd "
-        "but sound ones none; no file was changed"
+        f"broken inputs: {count - len(wrong)} of {count} have one row with the expected reason, {len(SOUND)} "
+        "odd but sound ones none; no file was changed"
     )
     return 1 if wrong else 0
 

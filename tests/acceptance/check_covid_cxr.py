@@ -17,12 +17,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from monai_unimedi.data.check import CheckResult, check_datalists
 from monai_unimedi.verbs.check import main as check_verb
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 BANDS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 MAX_FALSE_ALARMS = 3  # of 160
 
@@ -80,8 +80,8 @@ def main() -> int:
     print(f"page of {size / 2**20:.1f} MiB, {leaked} report texts in it; {near} images nearly another row's")
     holds = not wrong and status == 0 and found == slices and alarms <= MAX_FALSE_ALARMS and not leaked
     print(
-        f"check covid_cxr: {len(wanted) - len(wrong)} of {len(wanted)} counts as described; {found} of {slices} "
-        f"CT slices found among the X-rays, {alarms} of {xrays} X-rays taken for one"
+        f"check covid_cxr: {len(wanted) - len(wrong)} of {len(wanted)} counts as described; {found} of "
+        f"{slices} CT slices found among the X-rays, {alarms} of {xrays} X-rays taken for one"
     )
     return 0 if holds else 1
 

@@ -27,10 +27,10 @@ import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.uid import (
+    JPEG2000,
     CTImageStorage,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
-    JPEG2000,
     JPEGBaseline8Bit,
     generate_uid,
 )
@@ -383,7 +383,8 @@ def truncated_gzip(folder: Path, name: str) -> Row:
 def truncated_mha(folder: Path, name: str) -> Row:
     header = {
         "ObjectType": "Image", "NDims": 3, "BinaryData": "True", "BinaryDataByteOrderMSB": "False",
-        "ElementSpacing": "2 2 5", "DimSize": "40 36 12", "ElementType": "MET_SHORT", "ElementDataFile": "LOCAL",
+        "ElementSpacing": "2 2 5", "DimSize": "40 36 12", "ElementType": "MET_SHORT",
+        "ElementDataFile": "LOCAL",
     }  # fmt: skip
     text = "".join(f"{key} = {value}\n" for key, value in header.items())
     values = body(name).T.tobytes()
@@ -451,7 +452,7 @@ BROKEN: dict[str, Broken] = {
     "constant png": Broken(constant_png, "error", "opens", "must not be constant"),
     "colour x-ray": Broken(colour_jpeg, "warning", "colour", "must be grey"),
     "two frames": Broken(two_frames_tiff, "error", "opens", "one picture, got 2 frames"),
-    "html for a picture": Broken(not_a_picture, "error", "opens", "cannot identify"),
+    "html for a picture": Broken(not_a_picture, "error", "opens", "must hold a picture"),
     "empty file": Broken(empty_file, "error", "opens", "it is empty"),
     "nan pixel": Broken(nan_tiff, "error", "opens", "finite values"),
     "turned by exif": Broken(turned_jpeg, "warning", "orientation", "EXIF orientation is 6"),
@@ -487,7 +488,10 @@ BROKEN: dict[str, Broken] = {
     "empty report": Broken(with_report("  ___ \n "), "error", "empty report", "3 words at least"),
     "report that is a number": Broken(with_report(4.5), "error", "keys", "must be a string, got float"),
     "report in another character set": Broken(
-        with_report("Neumon\u00c3\u00ada basal derecha sin derrame."), "warning", "damaged text", "character set"
+        with_report("Neumon\u00c3\u00ada basal derecha sin derrame."),
+        "warning",
+        "damaged text",
+        "character set",
     ),
     "control characters": Broken(
         with_report("No pleural\x00 effusion is seen."), "warning", "damaged text", "control characters"
@@ -523,7 +527,10 @@ def _list(name: str, content: bytes) -> Callable[[Path], Path]:
 
 
 LISTS: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "not utf-8": (_list("latin", '{"training": [{"report": "Neumonía"}]}'.encode("latin-1")), "JSON in UTF-8"),
+    "not utf-8": (
+        _list("latin", '{"training": [{"report": "Neumonía"}]}'.encode("latin-1")),
+        "JSON in UTF-8",
+    ),
     "half a list": (_list("half", b'{"training": [{"image": "a.png"'), "must be JSON"),
     "a bare list": (_list("bare", b'["a.png"]'), "one JSON object"),
     "no rows": (_list("none", b'{"training": []}'), "must have rows"),
