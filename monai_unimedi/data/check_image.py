@@ -92,10 +92,12 @@ def _missing(path: str) -> str:
 
 def _xray(path: str) -> ImageFacts:
     is_picture = path.lower().endswith(PICTURES)
-    facts, faults = _picture_header(path) if is_picture else _dicom_header(path)
+    facts, faults = ({}, []) if is_picture else _dicom_header(path)
     if any(severity == "error" for severity, *_ in faults):
         return facts | {"faults": faults}
     image = LoadXray(target_size=_LOOKED_AT)(path)
+    if is_picture:
+        facts, faults = _picture_header(path)
     stored = image.numpy()
     if not np.isfinite(stored).all():
         raise ValueError("The image must hold finite values, got NaN or infinity; convert the file again.")

@@ -94,8 +94,10 @@ def read_rows(
 
 
 def check_form(rows: Sequence[CheckRow]) -> list[Finding]:
-    """Keys that are missing or no strings, ids that occur twice, a datalist that cannot be split."""
+    """Keys that are missing or no strings, masks that are not there, ids that occur twice, a datalist that
+    cannot be split."""
     findings = [found for row in rows if (found := _missing_key(row)) is not None]
+    findings += [found for row in rows if (found := _missing_mask(row)) is not None]
     findings += _repeated_ids(rows)
     return findings + _sections(rows)
 
@@ -109,6 +111,15 @@ def _missing_key(row: CheckRow) -> Finding | None:
             kind = type(value).__name__
             return row.finding("error", "keys", f"The key {key!r} must be a string, got {kind}.")
     return None
+
+
+def _missing_mask(row: CheckRow) -> Finding | None:
+    mask = row.content.get("lesion_mask")
+    if mask is None or (isinstance(mask, str) and os.path.exists(mask)):
+        return None
+    return row.finding(
+        "error", "mask", "A row's lesion_mask must be a file, there is none; leave the key out."
+    )
 
 
 def _repeated_ids(rows: Iterable[CheckRow]) -> list[Finding]:

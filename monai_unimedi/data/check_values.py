@@ -19,8 +19,8 @@ _TISSUE = (-150.0, 150.0)  # HU: fat, water, muscle
 _STEPS = {
     -1024: "rescaled twice (its intercept was added again)",
     -1000: "rescaled twice (an offset of -1000 was added again)",
-    1000: "shifted by 1000 (CT numbers, not HU)",
     1024: "not rescaled (stored values: the intercept is missing)",
+    1000: "shifted by 1000 (CT numbers, not HU)",
     -8192: "rescaled twice (its intercept of -8192 was added again)",
     8192: "not rescaled (the intercept of -8192 is missing)",
 }

@@ -10,14 +10,13 @@ chosen by the file, and of a header only what the grey values need is kept.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping
-from functools import partial
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor, PILReader
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from PIL import Image, UnidentifiedImageError
 from pydicom.misc import is_dicom
@@ -48,11 +47,14 @@ def plain_channels(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def scaled_jpeg(image: Image.Image, target_size: int, fit: str = "pad") -> Image.Image:
+def scaled_jpeg(image: Image.Image, target_size: int, fit: str = "pad") -> tuple[float, float] | None:
     """Lets the JPEG decoder leave out the high frequencies of each 8 x 8 block, before decoding.
 
     The decoded side is at least twice the target, so that the area average that follows decides about
     anti-aliasing; colour is decoded to luma. Other formats and small pictures stay as they are.
+
+    Returns:
+        Columns and rows that the picture will cover, of which the last may be a part; None where it stays.
 
     Args:
         image: opened, not loaded.
@@ -62,15 +64,17 @@ def scaled_jpeg(image: Image.Image, target_size: int, fit: str = "pad") -> Image
     side = max(image.size) if fit == "pad" else min(image.size)
     scale = side // (_OVERSAMPLING * target_size)
     if image.format == "JPEG" and scale > 1:
-        image.draft("L", (image.width // scale, image.height // scale))
-    return image
+        found = image.draft("L", (image.width // scale, image.height // scale))
+        return None if found is None else (float(found[1][2]), float(found[1][3]))
+    return None
 
 
 class LoadXray(Transform):
     """Read one X-ray file to (C, X, Y) = (channels, columns, rows).
 
     The metadata of the result hold ``filename_or_obj``, PIL's ``mode`` or DICOM's ``photometric``, and
-    ``bits_stored`` or ``levels`` (black and white), and nothing else of the header. DICOM rescale slope and
+    ``bits_stored`` or ``levels`` (black and white), ``extent`` (columns and rows, the last of which may be a
+    part) of a scaled JPEG, and nothing else of the header. DICOM rescale slope and
     intercept are applied; JPEG, lossless JPEG, JPEG-LS and JPEG 2000 need the decoders of the ``[dicom]``
     extra.
 
@@ -96,9 +100,7 @@ class LoadXray(Transform):
             raise ValueError(f"target_size must be a positive number of pixels, got {target_size}.")
         self.voi = voi
         self.target_size = target_size
-        whole: Callable[[Image.Image], Image.Image] = plain_channels
-        self.pictures = PILReader(converter=whole)
-        self.scaled = PILReader(converter=partial(_scaled, target_size=target_size or 0, fit=fit))
+        self.fit = fit
 
     def __call__(self, path: str | os.PathLike, whole: bool = False) -> MetaTensor:
         """
@@ -123,9 +125,12 @@ class LoadXray(Transform):
         return MetaTensor(tensor, meta={"filename_or_obj": str(path), "original_channel_dim": 0, **meta})
 
     def _picture(self, path: Path, whole: bool) -> tuple[np.ndarray, dict[str, object]]:
-        reader = self.pictures if whole or self.target_size is None else self.scaled
         try:
-            array, header = reader.get_data(reader.read(path))
+            with Image.open(path) as image:
+                scaled = None if whole or self.target_size is None else self.target_size
+                extent = None if scaled is None else scaled_jpeg(image, scaled, self.fit)
+                plain = plain_channels(image)
+                array, mode = np.asarray(plain), plain.mode
         except UnidentifiedImageError:
             raise ValueError(f"{path.name!r} must hold a picture, it does not; copy it again.") from None
         except (OSError, SyntaxError) as error:  # PIL says so of a broken PNG
@@ -134,7 +139,8 @@ class LoadXray(Transform):
             raise OSError(
                 f"{path.name!r} must be whole, it is broken or truncated; copy it again."
             ) from error
-        return (array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)), {"mode": header["mode"]}
+        meta: dict[str, object] = {"mode": mode} | ({} if extent is None else {"extent": extent})
+        return (array.T[None] if array.ndim == 2 else array.transpose(2, 1, 0)), meta
 
     def _dicom(self, path: Path) -> tuple[np.ndarray, dict[str, object]]:
         if not is_dicom(path) and path.suffix.lower() != ".dcm":
@@ -157,10 +163,6 @@ class LoadXray(Transform):
         elif array is stored:  # neither rescaled nor looked up: the bits give the range
             meta["bits_stored"] = int(header.BitsStored)
         return (array.T[None] if array.ndim == 2 else array.transpose(2, 1, 0)), meta
-
-
-def _scaled(image: Image.Image, target_size: int, fit: str) -> Image.Image:
-    return plain_channels(scaled_jpeg(image, target_size, fit))
 
 
 def _check_window(array: np.ndarray) -> None:

@@ -138,13 +138,14 @@ class ScaleXray(Transform):
         """
         if image.ndim != 3:
             raise ValueError(f"An X-ray must be (C, X, Y), got shape {tuple(image.shape)}.")
-        sides = tuple(image.shape[1:])
-        if sides == (self.size, self.size):
+        if tuple(image.shape[1:]) == (self.size, self.size):
             return image
+        sides = _extent(image)
         ratio = (max(sides) if self.fit == "pad" else min(sides)) / self.size
         array = convert_to_numpy(image)
         for axis, side in enumerate(sides, start=1):
-            array = resample_axis(array, axis, max(1, round(side / ratio)), ratio, mode or self.mode)
+            new_size = max(1, round(side / ratio))
+            array = resample_axis(array, axis, new_size, ratio, mode or self.mode, extent=side)
             array = self._to_size(array, axis)
         return convert_to_dst_type(np.ascontiguousarray(array), image)[0]
 
@@ -155,6 +156,15 @@ class ScaleXray(Transform):
             return np.take(array, np.arange(excess // 2, excess // 2 + self.size), axis)
         missing = (-excess // 2, -excess - (-excess // 2))
         return np.pad(array, [missing if a == axis else (0, 0) for a in range(array.ndim)])
+
+
+def _extent(image: NdarrayOrTensor) -> tuple[float, float]:
+    """Sides in pixels; where ``LoadXray`` decoded a JPEG at a scale, its last column or row may be a part."""
+    width, height = (float(side) for side in image.shape[1:])
+    known = image.meta.get("extent") if isinstance(image, MetaTensor) else None
+    if known is None or not (0 <= width - known[0] < 1 and 0 <= height - known[1] < 1):
+        return width, height
+    return float(known[0]), float(known[1])
 
 
 class XrayToGrayd(MapTransform):

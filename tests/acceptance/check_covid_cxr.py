@@ -67,9 +67,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         path = write_datalist(rows, Path(name) / "datalist_2d.json")
         page = Path(name) / "check.html"
-        status = check_verb([str(path), "--dataset_dir", str(folder()), "--output", str(page)])
+        table = Path(name) / "findings.csv"
+        options = ["--dataset_dir", str(folder()), "--output", str(page), "--findings", str(table)]
+        status = check_verb([str(path), *options, "--num_processes", "2"])
         result = check_datalists([path], folder())
         size = page.stat().st_size
+        with table.open(encoding="utf-8", newline="") as stream:
+            same = [tuple(map(str, found)) for found in result.findings] == [*map(tuple, csv.reader(stream))][
+                1:
+            ]
         leaked = sum(row["report_text"][:40] in page.read_text(encoding="utf-8") for row in rows)
     wanted, got = expected(rows), result.summary[path.name]
     wrong = [key for key, value in wanted.items() if got[key] != value]
@@ -78,7 +84,10 @@ def main() -> int:
     for key in wanted:
         print(f"{key}: {got[key]}{' WRONG, expected ' + str(wanted[key]) if key in wrong else ''}")
     print(f"page of {size / 2**20:.1f} MiB, {leaked} report texts in it; {near} images nearly another row's")
-    holds = not wrong and status == 0 and found == slices and alarms <= MAX_FALSE_ALARMS and not leaked
+    print(f"two processes find {'the same' if same else 'SOMETHING ELSE'}")
+    holds = (
+        not wrong and status == 0 and same and found == slices and alarms <= MAX_FALSE_ALARMS and not leaked
+    )
     print(
         f"check covid_cxr: {len(wanted) - len(wrong)} of {len(wanted)} counts as described; {found} of "
         f"{slices} CT slices found among the X-rays, {alarms} of {xrays} X-rays taken for one"

@@ -55,9 +55,9 @@ def seed_of(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def picture(name: str, size: tuple[int, int] = (200, 160)) -> np.ndarray:
-    """A smooth random picture (rows, columns) uint8; each name has its own."""
-    coarse = np.random.RandomState(seed_of(name)).randint(20, 235, (6, 6)).astype(np.uint8)
+def picture(name: str, size: tuple[int, int] = (200, 160), cells: int = 6) -> np.ndarray:
+    """A smooth random picture (rows, columns) uint8 of `cells` by `cells` hills; each name has its own."""
+    coarse = np.random.RandomState(seed_of(name)).randint(20, 235, (cells, cells)).astype(np.uint8)
     return np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
 
 

@@ -53,8 +53,10 @@ def test_patient_in_two_splits_is_an_error_across_lists(tmp_path: Path) -> None:
 
 def test_same_picture_is_found_resaved_and_in_another_split_it_is_an_error(tmp_path: Path) -> None:
     rows = [good_png(tmp_path, name) for name in ("a", "b")]
-    Image.fromarray(picture("a")).save(tmp_path / "again.png")
-    small = Image.fromarray(picture("a")).resize((150, 130)).point(lambda level: level * 0.8 + 10)
+    detailed = Image.fromarray(picture("a", cells=16))
+    for name in ("a.png", "again.png"):
+        detailed.save(tmp_path / name)
+    small = detailed.resize((150, 130)).point(lambda level: level * 0.8 + 10)
     small.save(tmp_path / "small.jpg", quality=50)
     again = {**rows[0], "id": "again", "image": "again.png"}
     path = listed(tmp_path, [*rows, {**rows[1], "id": "small", "image": "small.jpg"}], test=[again])
@@ -98,19 +100,17 @@ def test_volume_among_x_rays_and_repeated_ids_are_errors(tmp_path: Path) -> None
     assert [(f.row, f.id) for f in of(findings, "ids")] == [(4, "a")]
 
 
+def test_missing_mask_is_an_error(tmp_path: Path) -> None:
+    rows = [good_png(tmp_path, name) for name in "ab"]
+    findings = check_datalists([listed(tmp_path, [rows[0], {**rows[1], "lesion_mask": "no.png"}])]).findings
+    assert [(f.check, f.id) for f in findings] == [("mask", "b")]
+
+
 def test_one_patient_cannot_be_split(tmp_path: Path) -> None:
     rows = [good_png(tmp_path, name, patient="p") for name in "ab"]
     assert "two patients" in of(check_datalists([listed(tmp_path, rows)]).findings, "datalist")[0].message
     path = listed(tmp_path, rows[:1], validation=[{**rows[1], "patient": "q"}])
     assert check_datalists([path]).may_start
-
-
-def test_processes_give_the_same_findings(tmp_path: Path) -> None:
-    rows = [good_png(tmp_path, f"row {i}") for i in range(3)] + [
-        {"id": "gone", "image": "no.png", "report": "a b c"}
-    ]
-    path = listed(tmp_path, rows)
-    assert check_datalists([path], num_processes=2) == check_datalists([path])
 
 
 def test_summary_counts_what_is_there(tmp_path: Path) -> None:
