@@ -25,11 +25,14 @@ from monai_unimedi.transforms.report import ReportText
 
 __all__ = [
     "check_datalist",
+    "complete_row",
     "datalist_digest",
     "label_names",
     "load_datalist",
+    "read_datalist",
     "section_names",
     "split_by_patient",
+    "word_count",
 ]
 
 logger = logging.getLogger(__name__)
@@ -37,7 +40,12 @@ Row = dict[str, Any]
 _LISTED = 100  # ids named in one message
 
 
-def _read(path: str | os.PathLike) -> dict[str, Any]:
+def read_datalist(path: str | os.PathLike) -> dict[str, Any]:
+    """The whole JSON object of a datalist's file.
+
+    Raises:
+        ValueError: When there is no such file, or it is not one JSON object in UTF-8.
+    """
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"A datalist must be a JSON file, found none at {str(path)!r}.")
@@ -52,12 +60,12 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
 
 def label_names(path: str | os.PathLike) -> list[str]:
     """Names of the entries of each row's ``label`` and of the bits of ``lesion_mask``; empty without them."""
-    return [str(name) for name in _read(path).get("label_names", [])]
+    return [str(name) for name in read_datalist(path).get("label_names", [])]
 
 
 def section_names(path: str | os.PathLike) -> list[str]:
     """Names of the lists that hold rows."""
-    found = _read(path).items()
+    found = read_datalist(path).items()
     return [key for key, value in found if key != "label_names" and isinstance(value, list) and value]
 
 
@@ -79,15 +87,24 @@ def load_datalist(
     Raises:
         ValueError: When the file or the section is missing, the file is not JSON, or a row is not an object.
     """
-    content = _read(path)
+    content = read_datalist(path)
     if not isinstance(content.get(section), list):
         lists = sorted(key for key, value in content.items() if isinstance(value, list))
         raise ValueError(f"Datalist {str(path)!r} has no list {section!r}; its lists are {lists}.")
     folder = str(base_dir if base_dir is not None else Path(path).parent)
-    return [_complete(row, index, str(path), folder, path_keys) for index, row in enumerate(content[section])]
+    return [
+        complete_row(row, index, str(path), folder, path_keys) for index, row in enumerate(content[section])
+    ]
 
 
-def _complete(row: Any, index: int, file: str, folder: str, path_keys: Sequence[str]) -> Row:
+def complete_row(
+    row: Any, index: int, file: str, folder: str, path_keys: Sequence[str] = ("image", "lesion_mask")
+) -> Row:
+    """One row as `load_datalist` gives it: paths joined, id and patient there.
+
+    Raises:
+        ValueError: When the row is no object.
+    """
     row = {"image": row} if isinstance(row, str) else row
     if not isinstance(row, dict):
         raise ValueError(f"Row {index} of {file!r} must be an object, got a {type(row).__name__}.")
@@ -134,7 +151,7 @@ def check_datalist(
     _check_unique_ids(rows, source)
     if "report" not in keys:
         return list(rows)
-    bad = [index for index, row in enumerate(rows) if _word_count(row["report"]) < min_tokens]
+    bad = [index for index, row in enumerate(rows) if word_count(row["report"]) < min_tokens]
     if bad and on_bad_report == "raise":
         places = "; ".join(_where(source, index, rows[index]) for index in bad[:_LISTED])
         raise ValueError(
@@ -166,7 +183,8 @@ def _check_unique_ids(rows: Sequence[Row], source: str) -> None:
         raise ValueError(f"Each id (key 'id') must occur once, got again: {'; '.join(places[:_LISTED])}.")
 
 
-def _word_count(report: str) -> int:
+def word_count(report: str) -> int:
+    """Words of a cleaned report that hold a letter or a digit."""
     return sum(any(c.isalnum() for c in word) for word in ReportText()(report).split())
 
 

@@ -20,17 +20,17 @@ from scipy.sparse import csr_matrix
 __all__ = ["resample_axis", "sample_centres"]
 
 
-def sample_centres(size: int, new_size: int, ratio: float) -> np.ndarray:
+def sample_centres(size: float, new_size: int, ratio: float) -> np.ndarray:
     """Centres of the output voxels in input voxel coordinates, (new_size,)."""
     return (np.arange(new_size) + 0.5) * ratio - 0.5 + (size - new_size * ratio) / 2
 
 
 @lru_cache(maxsize=256)
-def _weights(size: int, new_size: int, ratio: float) -> csr_matrix:
+def _weights(size: int, new_size: int, ratio: float, extent: float) -> csr_matrix:
     """Weights (new_size, size), rows summing to 1; beyond the border the edge voxel continues."""
     half = max(ratio, 1.0) / 2
     grid = np.arange(size)
-    centres = sample_centres(size, new_size, ratio)[:, None]
+    centres = sample_centres(extent, new_size, ratio)[:, None]
     if ratio > 1:  # overlap of the output voxel's box with each input voxel
         covered = np.minimum(centres + half, grid + 0.5) - np.maximum(centres - half, grid - 0.5)
         weights = np.clip(covered, 0, None)
@@ -40,7 +40,12 @@ def _weights(size: int, new_size: int, ratio: float) -> csr_matrix:
 
 
 def resample_axis(
-    array: np.ndarray, axis: int, new_size: int, ratio: float, mode: str = "area"
+    array: np.ndarray,
+    axis: int,
+    new_size: int,
+    ratio: float,
+    mode: str = "area",
+    extent: float | None = None,
 ) -> np.ndarray:
     """Resample one axis.
 
@@ -50,6 +55,7 @@ def resample_axis(
         new_size: its size afterwards, in voxels.
         ratio: width of an output voxel in input voxels.
         mode: ``area`` (average or linear) or ``nearest`` (label masks).
+        extent: voxels that the axis covers where its last one is not whole; its size where None.
 
     Returns:
         The array with ``new_size`` along ``axis``, same type.
@@ -58,7 +64,7 @@ def resample_axis(
     if mode == "nearest":
         index = np.floor(sample_centres(size, new_size, ratio) + 0.5).astype(int)
         return np.take(array, np.clip(index, 0, size - 1), axis=axis)
-    weights = _weights(size, new_size, ratio)
+    weights = _weights(size, new_size, ratio, size if extent is None else extent)
     before, after = array.shape[:axis], array.shape[axis + 1 :]
     slabs = np.ascontiguousarray(array).reshape(int(np.prod(before)), size, int(np.prod(after)))
     if slabs.shape[2] == 1:  # the last axis: one dense product is faster than many sparse ones

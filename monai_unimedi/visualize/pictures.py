@@ -25,7 +25,7 @@ from torch import Tensor
 from monai_unimedi.visualize.attention_maps import attention_levels, attention_lift, outline_path
 from monai_unimedi.visualize.cases import finding_indices, finding_name
 
-__all__ = ["Pictures"]
+__all__ = ["Pictures", "picture_data"]
 
 MAX_SIDE = 256
 MAX_PIXELS = 600_000  # of one volume's strip; larger ones are shown smaller
@@ -112,7 +112,7 @@ class Pictures:
     def _rule(self, picture: Mapping[str, Any]) -> str:
         arrays, row = self.test[picture["source"]], picture["row"]
         image = torch.as_tensor(arrays["image"][row])[0].float()
-        layers = {"image": _image_data(image)}
+        layers = {"image": picture_data(image)}
         if picture["has_attention"]:
             layers["attention"] = _attention_data(torch.as_tensor(arrays["attention"][row]), image)
         name = picture["name"]
@@ -144,10 +144,10 @@ def _strip(image: Tensor) -> np.ndarray:
     return planes.permute(2, 1, 0).flatten(0, 1).contiguous().numpy()
 
 
-def _image_data(image: Tensor) -> str:
+def picture_data(image: Tensor, max_side: int = MAX_SIDE) -> str:
     """(X, Y[, S]) float in [0, 1] as a data URI, made smaller where it is large."""
     slices = image.shape[2] if image.ndim == 3 else 1
-    limit = min(MAX_SIDE, math.isqrt(MAX_PIXELS // slices))
+    limit = min(max_side, math.isqrt(MAX_PIXELS // slices))
     strip = _strip(_at_most(torch.nan_to_num(image), limit).mul(255).round().clamp(0, 255).to(torch.uint8))
     buffer = io.BytesIO()
     lossless = strip.size <= MAX_LOSSLESS_PIXELS

@@ -22,7 +22,7 @@ from monai_unimedi.visualize.floors import floor_rows
 from monai_unimedi.visualize.metric_tables import figure_text, metric_tables, plain, plain_values
 from monai_unimedi.visualize.pictures import KIND
 
-__all__ = ["write_report_page"]
+__all__ = ["ASSETS", "write_report_page", "write_whole"]
 
 ASSETS = Path(__file__).parent / "assets"
 SOURCES = ("2d", "3d")
@@ -44,7 +44,7 @@ def write_report_page(
 
     Args:
         path: HTML file to write; its folder is made.
-        test: evaluation arrays per source, ``"2d"`` and ``"3d"``, either of which may be absent. Per source at
+        test: evaluation arrays per source, ``"2d"`` and ``"3d"``, either of which may be absent. Each has at
             least ``id``, ``image`` (N, 1, X, Y[, Z]) in [0, 1] and ``image_embedding`` (N, E); what else is
             there is shown.
         metrics: figures, nested; with a ``"phantom"`` key the page says that the data are phantoms.
@@ -93,10 +93,10 @@ def write_report_page(
         | plain_values(metrics),
         pictures=shown.pictures,
     )
-    return _write_whole(Path(path), html)
+    return write_whole(Path(path), html)
 
 
-def _write_whole(path: Path, text: str) -> Path:
+def write_whole(path: Path, text: str) -> Path:
     """Writes beside the file and moves into place, so that a half-written page is never opened."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
