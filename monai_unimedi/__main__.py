@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 VERBS = {
+    "convert": "a datalist to shards: memory-mapped arrays that training reads without decoding",
     "doctor": "versions, devices and the properties of each bundle, with a remedy for whatever is broken",
     "embed": "X-rays and CTs to embeddings, and how near each is to a sentence",
     "phantom": "X-rays and CTs of synthetic patients with reports, labels and lesion masks, on disk",
