@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.transforms import Transform
 
 from monai_unimedi.data.shard_steps import dequantise, remaining_steps
 from monai_unimedi.data.shards import ShardReader, read_index
+from monai_unimedi.transforms.checks import RowError
 from monai_unimedi.transforms.report import report_group
 
 __all__ = ["ShardImages"]
@@ -42,13 +44,24 @@ class ShardImages:
 
     def images(self, rows: Sequence[Row]) -> list[dict[str, torch.Tensor]]:
         """By row, ``image`` (1, X, Y[, Z]) float32, X-rays in [0, 1] and CTs in HU, and where the row has one
-        ``lesion_mask`` (1, X, Y[, Z]) uint8. One gather for all rows."""
-        values = dequantise(self.reader.gather(rows), self.recipe)[:, None] if rows else []
+        ``lesion_mask`` (1, X, Y[, Z]) uint8. One gather for all rows.
+
+        Raises:
+            RowError: When an array cannot be read.
+        """
+        values = dequantise(self._gather(rows), self.recipe)[:, None] if rows else []
         found: list[dict[str, torch.Tensor]] = [{"image": image} for image in values]
         for row, tensors in zip(rows, found):
             if row.get("lesion_mask") is not None:
-                tensors["lesion_mask"] = torch.from_numpy(self.reader.gather([row], "lesion_mask"))
+                tensors["lesion_mask"] = torch.from_numpy(self._gather([row], "lesion_mask"))
         return found
+
+    def _gather(self, rows: Sequence[Row], key: str = "image") -> np.ndarray:
+        try:
+            return self.reader.gather(rows, key)
+        except (OSError, ValueError, IndexError) as error:
+            names = ", ".join(repr(row.get("id")) for row in rows)
+            raise RowError(f"key {key!r} of the rows {names} could not be read from shards: {error}") from error
 
     def tokens(self, row: Row, report: object) -> dict[str, Any]:
         """``token_ids`` (L,) and ``tokenizer``, its digest, where ids were kept and the report is shown whole;

@@ -64,9 +64,9 @@ def is_shard_folder(path: str | os.PathLike) -> bool:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replaces `path` by JSON with sorted keys, or leaves it as it was."""
+    """Replaces `path` by JSON, or leaves it as it was."""
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    aside.write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     aside.replace(path)
 
 
@@ -90,7 +90,7 @@ def write_shard(
     try:
         for file, array in arrays.items():
             np.save(aside / file, array, allow_pickle=False)
-        text = json.dumps(list(rows), sort_keys=True, ensure_ascii=False)
+        text = json.dumps(list(rows), ensure_ascii=False)
         (aside / ROWS).write_text(text + "\n", "utf-8")
         files = {path.name: _described(path) for path in sorted(aside.iterdir())}
         content = {**facts, "format": FORMAT, "num_rows": len(rows), "files": files}
