@@ -37,7 +37,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "losses": {"monai", "monai_unimedi.losses"},
     "metrics": {"monai", "scipy", "sklearn", "monai_unimedi.metrics"},
-    "transforms": {"monai", "tokenizers", "scipy", "monai_unimedi.transforms", "monai_unimedi.data"},
+    "transforms": {
+        *("monai", "tokenizers", "scipy", "monai_unimedi.transforms", "monai_unimedi.data"),
+        *("itk", "nibabel", "pydicom", "PIL", "isal"),  # readers
+    },
     "data": {
         *("monai.transforms", "monai.data", "monai_unimedi.data", "monai_unimedi.transforms"),
         *("transformers", "tokenizers", "itk", "nibabel", "pydicom", "PIL"),

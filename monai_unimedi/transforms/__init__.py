@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transforms that MONAI lacks: reports, X-ray grey values, CT geometry, checks, one cheap augmentation."""
+"""Transforms that MONAI lacks: strict readers, reports, X-ray grey values, CT geometry, checks, one cheap augmentation."""
 
 from __future__ import annotations
 
 from .augment import RandChestAugment, RandChestAugmentd
 from .checks import CheckImage, CheckImaged, RowError, row_location
+from .load_volume import LoadVolume, LoadVolumed
 from .load_xray import LoadXray, LoadXrayd
 from .report import RandReportSentences, RandReportSentencesd, ReportText, ReportTextd
 from .volume import CropOrPadBody, CropOrPadBodyd, ResampleVolume, ResampleVolumed
@@ -15,6 +16,8 @@ __all__ = [
     "CheckImaged",
     "CropOrPadBody",
     "CropOrPadBodyd",
+    "LoadVolume",
+    "LoadVolumed",
     "LoadXray",
     "LoadXrayd",
     "RandChestAugment",

@@ -10,7 +10,8 @@ chosen by the file, and of a header only what the grey values need is kept.
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,27 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor, PILReader
 from monai.transforms import MapTransform, Transform
-from monai.utils import optional_import
+from PIL import Image
+from pydicom.misc import is_dicom
 
-__all__ = ["LoadXray", "LoadXrayd", "plain_channels"]
+from monai_unimedi.transforms.dicom_pixels import modality_values, read_dicom, stored_values, voi_values
 
-pydicom, _ = optional_import("pydicom")
+__all__ = ["LoadXray", "LoadXrayd", "plain_channels", "scaled_jpeg"]
+
 _PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 _PLAIN_MODES = {"L", "LA", "RGB", "RGBA", "I", "I;16", "F"}
+_OVERSAMPLING = 2  # decoded pixels per pixel of the target: below it, the JPEG's own blocks would show
 
 
-def plain_channels(image):  # type: ignore[no-untyped-def]  # PIL is an optional import
-    """A PIL image whose numbers are grey or colour levels: palettes become RGB, bilevel L, CMYK RGB."""
+def plain_channels(image: Image.Image) -> Image.Image:
+    """A PIL image whose numbers are grey or colour levels: palettes become RGB, bilevel L, CMYK RGB.
+
+    Raises:
+        ValueError: When the file holds several pictures.
+    """
+    frames = int(getattr(image, "n_frames", 1))
+    if frames > 1:
+        raise ValueError(f"An X-ray file must hold one picture, got {frames} frames; split it.")
     image.load()  # a truncated file raises here
     if image.mode in _PLAIN_MODES:
         return image
@@ -37,73 +48,138 @@ def plain_channels(image):  # type: ignore[no-untyped-def]  # PIL is an optional
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
+def scaled_jpeg(image: Image.Image, target_size: int, fit: str = "pad") -> Image.Image:
+    """Lets the JPEG decoder leave out the high frequencies of each 8 x 8 block, before decoding.
+
+    The decoded side is at least twice the target, so that the area average that follows decides about
+    anti-aliasing; colour is decoded to luma. Other formats and small pictures stay as they are.
+
+    Args:
+        image: opened, not loaded.
+        target_size: pixels that ``ScaleXray`` will make of the longest (``pad``) or shortest (``crop``) side.
+        fit: as in ``ScaleXray``.
+    """
+    side = max(image.size) if fit == "pad" else min(image.size)
+    scale = side // (_OVERSAMPLING * target_size)
+    if image.format == "JPEG" and scale > 1:
+        image.draft("L", (image.width // scale, image.height // scale))
+    return image
+
+
 class LoadXray(Transform):
     """Read one X-ray file to (C, X, Y) = (channels, columns, rows).
 
-    The metadata of the result hold ``filename_or_obj``, PIL's ``mode`` or DICOM's ``photometric`` and
-    ``bits_stored``, and nothing else of the header. DICOM rescale slope and intercept are applied; JPEG and
-    JPEG 2000 need the decoders of the ``[dicom]`` extra.
+    The metadata of the result hold ``filename_or_obj``, PIL's ``mode`` or DICOM's ``photometric``, and
+    ``bits_stored`` or ``levels`` (black and white), and nothing else of the header. DICOM rescale slope and
+    intercept are applied; JPEG, lossless JPEG, JPEG-LS and JPEG 2000 need the decoders of the ``[dicom]``
+    extra.
+
+    Args:
+        voi: ``header`` applies a DICOM file's VOI LUT, or where it has none its first window, and nothing
+            where it has neither; ``ignore`` applies nothing. DICOM holds both to be equal alternatives; the
+            LUT goes first because a device that writes one means it, while the window beside it is often a
+            straight line through it. ``header`` is the default because it is what the reader of the report
+            saw and what the PNG and JPEG corpora were made from; robust percentiles of the stored values
+            would give collimator borders and direct exposure a large part of the grey scale.
+        target_size: what ``ScaleXray`` will make of the image, in pixels: large JPEGs are then decoded at a
+            half, a quarter or an eighth of their size, never under twice the target. All of the file is still
+            read, and a truncated one still raises. None decodes all pixels.
+        fit: as in the ``ScaleXray`` that follows; of use with ``target_size`` only.
     """
 
-    def __init__(self) -> None:
-        self.pictures = PILReader(converter=plain_channels)
+    def __init__(self, voi: str = "header", target_size: int | None = None, fit: str = "pad") -> None:
+        if voi not in ("header", "ignore"):
+            raise ValueError(f"voi must be 'header' or 'ignore', got {voi!r}.")
+        if fit not in ("pad", "crop"):
+            raise ValueError(f"fit must be 'pad' or 'crop', got {fit!r}.")
+        if target_size is not None and target_size < 1:
+            raise ValueError(f"target_size must be a positive number of pixels, got {target_size}.")
+        self.voi = voi
+        self.target_size = target_size
+        whole: Callable[[Image.Image], Image.Image] = plain_channels
+        self.pictures = PILReader(converter=whole)
+        self.scaled = PILReader(converter=partial(_scaled, target_size=target_size or 0, fit=fit))
 
-    def __call__(self, path: str | os.PathLike) -> MetaTensor:
+    def __call__(self, path: str | os.PathLike, whole: bool = False) -> MetaTensor:
         """
         Args:
             path: the file.
+            whole: decode all pixels whatever ``target_size`` says (a mask lies beside the image).
 
         Returns:
-            (C, X, Y) float32, C of 1 to 4, in the file's own units.
+            (C, X, Y) float32, C of 1 to 4, in the file's own units; [0, 1] after a DICOM window.
 
         Raises:
             FileNotFoundError: When the file does not exist.
-            ValueError: When it is no picture and no DICOM file, or has several frames.
-            OSError: When it is truncated.
+            ValueError: When it is no picture and no DICOM file, has several frames, or is broken.
+            OSError: When a picture is truncated.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"An X-ray must be one file, found none at {str(path)!r}.")
-        array, meta = self._picture(path) if path.suffix.lower() in _PICTURES else self._dicom(path)
+        is_picture = path.suffix.lower() in _PICTURES
+        array, meta = self._picture(path, whole) if is_picture else self._dicom(path)
         tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
         return MetaTensor(tensor, meta={"filename_or_obj": str(path), "original_channel_dim": 0, **meta})
 
-    def _picture(self, path: Path) -> tuple[np.ndarray, dict[str, object]]:
-        array, header = self.pictures.get_data(self.pictures.read(path))
+    def _picture(self, path: Path, whole: bool) -> tuple[np.ndarray, dict[str, object]]:
+        reader = self.pictures if whole or self.target_size is None else self.scaled
+        array, header = reader.get_data(reader.read(path))
         return (array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)), {"mode": header["mode"]}
 
     def _dicom(self, path: Path) -> tuple[np.ndarray, dict[str, object]]:
-        if not pydicom.misc.is_dicom(path) and path.suffix.lower() != ".dcm":
+        if not is_dicom(path) and path.suffix.lower() != ".dcm":
             raise ValueError(
                 f"An X-ray must be PNG, JPEG, BMP, TIFF or DICOM, got {path.name!r}; convert it first."
             )
-        header = pydicom.dcmread(path)
-        photometric = str(header.PhotometricInterpretation)
-        array = header.pixel_array
-        if photometric == "PALETTE COLOR":
-            array = pydicom.pixels.apply_color_lut(array, header)
-        else:
-            array = pydicom.pixels.apply_modality_lut(array, header)
-        if array.ndim - (int(header.SamplesPerPixel) > 1 or photometric == "PALETTE COLOR") != 2:
-            raise ValueError(f"A DICOM X-ray must have one frame, got an array of shape {array.shape}.")
-        array = array.T[None] if array.ndim == 2 else array.transpose(2, 1, 0)
-        is_rescaled = (
-            "RescaleSlope" in header or "ModalityLUTSequence" in header or photometric == "PALETTE COLOR"
-        )
-        return array, {"photometric": photometric} | (
-            {} if is_rescaled else {"bits_stored": int(header.BitsStored)}
+        header = read_dicom(path)
+        stored = stored_values(header, path.name)
+        is_color = int(header.get("SamplesPerPixel", 1)) > 1
+        if stored.ndim - is_color != 2:
+            raise ValueError(f"A DICOM X-ray must have one frame, got an array of shape {stored.shape}.")
+        array = modality_values(stored, header)
+        meta: dict[str, object] = {"photometric": str(header.PhotometricInterpretation)}
+        levels = None
+        if array.ndim == 2 and self.voi == "header":
+            array, levels = voi_values(array, header)
+        if levels is not None:
+            meta["levels"] = levels
+            _check_window(array)
+        elif array is stored:  # neither rescaled nor looked up: the bits give the range
+            meta["bits_stored"] = int(header.BitsStored)
+        return (array.T[None] if array.ndim == 2 else array.transpose(2, 1, 0)), meta
+
+
+def _scaled(image: Image.Image, target_size: int, fit: str) -> Image.Image:
+    return plain_channels(scaled_jpeg(image, target_size, fit))
+
+
+def _check_window(array: np.ndarray) -> None:
+    if array.min() == array.max():
+        raise ValueError(
+            "The DICOM window or VOI LUT must lie over the image's values, it leaves one grey level; read "
+            "with voi='ignore'."
         )
 
 
 class LoadXrayd(MapTransform):
-    """Dictionary form of ``LoadXray``."""
+    """Dictionary form of ``LoadXray``. Where several of the keys are there (a mask beside the image), all
+    pixels of each are decoded, so that they lie on one grid."""
 
-    def __init__(self, keys: KeysCollection = "image", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection = "image",
+        voi: str = "header",
+        target_size: int | None = None,
+        fit: str = "pad",
+        allow_missing_keys: bool = False,
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.load = LoadXray()
+        self.load = LoadXray(voi, target_size, fit)
 
     def __call__(self, data: Mapping[Hashable, str]) -> dict[Hashable, object]:
         row: dict[Hashable, object] = dict(data)
-        for key in self.key_iterator(data):
-            row[key] = self.load(data[key])
+        present = list(self.key_iterator(data))
+        for key in present:
+            row[key] = self.load(data[key], whole=len(present) > 1)
         return row

@@ -4,7 +4,7 @@
 The axis contract of ``method.md`` section 1: after ``Orientationd("LPS")`` the axes run to the patient's
 left, to posterior and to superior; the last one counts axial slices. A whole CT chain in a bundle reads::
 
-    LoadImaged(ensure_channel_first) -> CheckImaged(spatial_dims=3) -> Orientationd("LPS") -> ResampleVolumed
+    LoadVolumed -> CheckImaged(spatial_dims=3) -> Orientationd("LPS") -> ResampleVolumed
     -> CropOrPadBodyd -> ScaleIntensityRanged(-1150, 350, 0, 1, clip) -> CheckImaged(patch_size, min_slices)
 
 with ``lesion_mask`` beside ``image`` in the spatial steps, in mode ``nearest``.

@@ -6,7 +6,7 @@ patient's left. A whole X-ray chain in a bundle reads::
 
     LoadXrayd -> XrayToGrayd -> CheckImaged(spatial_dims=2) -> ScaleXrayd -> CheckImaged(patch_size)
 
-VOI LUT and window tags are not applied.
+A DICOM file's VOI LUT or window is applied by ``LoadXrayd`` and its ends are black and white here.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ class XrayToGray(Transform):
 
     .. math:: y = \mathrm{clip}\left(\frac{x - low}{high - low}, 0, 1\right)
 
-    Colour becomes luma, alpha is dropped. ``low`` and ``high`` are ``levels``, or else the file's range where
-    it has one by itself (8-bit pictures: 0 and 255), or else robust percentiles (16-bit PNG, DICOM of more
-    than 8 bits, arrays that come without metadata).
+    Colour becomes luma, alpha is dropped. ``low`` and ``high`` are ``levels``, or else the ends of a DICOM
+    file's VOI LUT or window, or else the file's range where it has one by itself (8-bit pictures: 0 and 255),
+    or else robust percentiles (16-bit PNG, DICOM of more than 8 bits without a window, arrays that come
+    without metadata).
 
     Args:
-        levels: grey levels that become 0 and 1, for all images alike.
+        levels: grey levels that become 0 and 1, for all images alike; in the units that ``LoadXray`` gives,
+            so with ``voi="ignore"`` for DICOM.
         percentiles: the two percentiles, in percent, when neither ``levels`` nor the file gives the range.
     """
 
@@ -91,6 +93,9 @@ class XrayToGray(Transform):
     def _range(self, grey: np.ndarray, image: NdarrayOrTensor) -> tuple[float, float]:
         if self.levels is not None:
             return self.levels
+        known = image.meta.get("levels") if isinstance(image, MetaTensor) else None
+        if known is not None:
+            return float(known[0]), float(known[1])
         is_8_bit = _meta(image, "mode") in ("L", "LA", "RGB", "RGBA") or _meta(image, "bits_stored") == 8
         if is_8_bit:
             return 0.0, 255.0

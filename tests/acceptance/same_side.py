@@ -20,7 +20,7 @@ import nibabel
 import numpy as np
 import pydicom
 import torch
-from monai.transforms import Compose, LoadImaged, Orientationd, ScaleIntensityRanged
+from monai.transforms import Compose, Orientationd, ScaleIntensityRanged
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from PIL import Image
 from pydicom.uid import (
@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from monai_unimedi.transforms import (
     CheckImaged,
     CropOrPadBodyd,
+    LoadVolumed,
     LoadXrayd,
     RandChestAugmentd,
     ResampleVolumed,
@@ -55,7 +56,7 @@ XRAY = Compose(
 )
 CT = Compose(
     [
-        LoadImaged("image", ensure_channel_first=True),
+        LoadVolumed("image"),
         CheckImaged("image", 3),
         Orientationd("image", "LPS", labels=None),
         ResampleVolumed("image", (8.0, 8.0, 16.0)),

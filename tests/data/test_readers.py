@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, LoadImaged, Orientationd
+from monai.transforms import Compose, Orientationd
 
 from monai_unimedi.transforms import (
     CheckImaged,
     CropOrPadBodyd,
+    LoadVolumed,
     LoadXray,
     ResampleVolumed,
     ScaleXray,
@@ -54,7 +55,7 @@ def test_dicom_folder_gives_the_same_volume_in_hu_in_both_directions(
     same_side: ModuleType, tmp_path: Path
 ) -> None:
     chain = Compose(
-        [LoadImaged("image", ensure_channel_first=True), Orientationd("image", "LPS", labels=None)]
+        [LoadVolumed("image"), Orientationd("image", "LPS", labels=None)]
     )
     for name, feet_first in (("up", True), ("down", False)):
         folder = same_side.write_dicom_folder(tmp_path / name, feet_first)
@@ -119,7 +120,7 @@ def test_real_pictures_of_all_kinds_become_one_square(real_data: Path) -> None:
 
 @pytest.mark.parametrize("path", VOLUMES)
 def test_real_volumes_become_lps_of_one_size_and_spacing(real_data: Path, path: str) -> None:
-    load_lps = [LoadImaged("image", ensure_channel_first=True), CheckImaged("image", 3)]
+    load_lps = [LoadVolumed("image"), CheckImaged("image", 3)]
     row = Compose([*load_lps, Orientationd("image", "LPS", labels=None)])({"image": str(real_data / path)})
     image = row["image"]
     assert isinstance(image, MetaTensor)
