@@ -125,7 +125,8 @@ def _of_source(recipe: Mapping[str, Any], source: str) -> dict[str, Any]:
     """The entries of a recipe that hold for X-rays or for CTs."""
     if source == "2d":
         grey = {"levels": None, "percentiles": [0.5, 99.5]}
-        return {"source": source, "dtype": "uint8", "xray_size": recipe["xray_size"], "fit": "pad", "grey": grey}
+        size = {"xray_size": recipe["xray_size"], "fit": "pad"}
+        return {"source": source, "dtype": "uint8", **size, "voi": "header", "grey": grey}
     names = ("spacing", "ct_size", "ct_padding", "dtype", "hu_range")
     found = {"source": source, **{name: recipe[name] for name in names if recipe.get(name) is not None}}
     if found["dtype"] == "int16":

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import LoadImaged, Orientationd, Transform
+from monai.transforms import Orientationd, Transform
 
 from monai_unimedi.transforms.checks import CheckImaged
-from monai_unimedi.transforms.load_nifti import LoadCTd
+from monai_unimedi.transforms.load_volume import LoadVolumed
 from monai_unimedi.transforms.load_xray import LoadXrayd
 from monai_unimedi.transforms.volume import CropOrPadBodyd, ResampleVolumed
 from monai_unimedi.transforms.xray import ScaleXrayd, XrayToGrayd
@@ -31,7 +31,7 @@ __all__ = ["conversion_steps", "dequantise", "quantise", "remaining_steps"]
 
 HEADS = {
     "2d": ("LoadXrayd", "XrayToGrayd"),
-    "3d": ("LoadImaged", "LoadCTd", "LoadVolumed", "Orientationd", "ResampleVolumed", "CropOrPadBodyd"),
+    "3d": ("LoadImaged", "LoadVolumed", "Orientationd", "ResampleVolumed", "CropOrPadBodyd"),
 }
 PASSED = ("CheckImaged", "ReportTextd")  # may stand among a head's steps
 _KEYS = ("image", "lesion_mask")
@@ -43,20 +43,20 @@ def conversion_steps(recipe: Mapping[str, Any]) -> list[Transform]:
     """The transforms of ``{"image", "lesion_mask"?}`` from paths to what a shard holds, in float.
 
     Args:
-        recipe: ``source``; of X-rays ``xray_size``; of CTs ``spacing`` (mm), ``ct_size`` (voxels) and
+        recipe: ``source``; of X-rays ``xray_size`` and ``voi``; of CTs ``spacing`` (mm), ``ct_size`` (voxels) and
             ``ct_padding``.
     """
     if recipe["source"] == "2d":
         return [
-            LoadXrayd(_KEYS, allow_missing_keys=True),
+            LoadXrayd(_KEYS, recipe["voi"], recipe["xray_size"], allow_missing_keys=True),
             XrayToGrayd("image"),
             CheckImaged("image", spatial_dims=2),
             ScaleXrayd(_KEYS, recipe["xray_size"], mode=_MODES, allow_missing_keys=True),
             CheckImaged("image"),
         ]
     return [
-        LoadCTd("image"),
-        LoadImaged("lesion_mask", ensure_channel_first=True, dtype=torch.uint8, allow_missing_keys=True),
+        LoadVolumed("image", dtype=None),  # the file's integers: half the memory
+        LoadVolumed("lesion_mask", dtype="uint8", allow_missing_keys=True),
         CheckImaged("image", spatial_dims=3),
         Orientationd(_KEYS, "LPS", labels=None, allow_missing_keys=True),
         ResampleVolumed(_KEYS, recipe["spacing"], _MODES, allow_missing_keys=True),
@@ -118,7 +118,9 @@ def _geometry(transforms: Sequence[Transform]) -> dict[str, Any]:
     """What a chain does to geometry, in the words of a recipe."""
     found: dict[str, Any] = {}
     for step in transforms:
-        if isinstance(step, XrayToGrayd):
+        if isinstance(step, LoadXrayd):
+            found["voi"] = step.load.voi
+        elif isinstance(step, XrayToGrayd):
             levels = step.to_gray.levels
             found["grey"] = {
                 "levels": None if levels is None else list(levels),
@@ -137,7 +139,7 @@ def _geometry(transforms: Sequence[Transform]) -> dict[str, Any]:
 
 def _compare(run: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
     wrong = []
-    for name in ("grey", "fit", "spacing", "ct_size", "ct_padding"):
+    for name in ("voi", "grey", "fit", "spacing", "ct_size", "ct_padding"):
         if name in run and run[name] != recipe.get(name):
             wrong.append(f"{name} (shards {recipe.get(name)}, run {run[name]})")
     if run.get("xray_size", 0) > recipe.get("xray_size", 0):
