@@ -43,8 +43,8 @@ _VOTERS = 20
 _COLUMNS = ("section", "row", "id", "path", "reason")
 NOTICE = """Patient data. Do not publish, copy or send this folder.
 
-It holds images, reports and token ids of reports. Token ids are the report's text in another spelling: whoever
-has the tokenizer reads them. Treat this folder as you treat the files that it was made from: the same
+It holds images, reports and token ids of reports. Token ids are the report's text in another spelling:
+whoever has the tokenizer reads them. Treat this folder as you treat the files that it was made from: the same
 permissions, the same agreements, the same deletion dates.
 """
 
@@ -102,7 +102,9 @@ def convert_datalist(
     """
     output, root = Path(output_dir), Path(dataset_dir if dataset_dir is not None else Path(datalist).parent)
     if is_shard_folder(datalist):
-        raise ValueError(f"{str(datalist)!r} holds shards already: give the datalist that they were made from.")
+        raise ValueError(
+            f"{str(datalist)!r} holds shards already: give the datalist that they were made from."
+        )
     sections = {name: load_datalist(datalist, name, root) for name in section_names(datalist)}
     source = find_source([row for rows in sections.values() for row in rows])
     settings = json.loads(json.dumps({**_of_source(recipe, source), "format": FORMAT}))
@@ -157,14 +159,17 @@ def _prepare(output: Path, settings: Mapping[str, Any]) -> None:
     write_json(path, settings)
 
 
-def _tasks(section: str, rows: Sequence[Row], recipe: Mapping[str, Any], root: Path) -> Iterator[dict[str, Any]]:
+def _tasks(
+    section: str, rows: Sequence[Row], recipe: Mapping[str, Any], root: Path
+) -> Iterator[dict[str, Any]]:
     size = _row_bytes(recipe)
     count = min(max(1, _SHARD_BYTES // size), max(_MIN_ROWS, -(-len(rows) // _MIN_SHARDS)))
     seen = Counter(row.get("id") for row in rows)
     for number, first in enumerate(range(0, len(rows), count)):
         part = list(rows[first : first + count])
         yield {
-            "name": f"{section}-{number:05d}", "section": section, "first": first, "rows": part, "root": str(root),
+            "name": f"{section}-{number:05d}", "section": section, "first": first, "rows": part,
+            "root": str(root),
             "digest": datalist_digest(part), "twice": [r.get("id") for r in part if seen[r.get("id")] > 1],
         }  # fmt: skip
 

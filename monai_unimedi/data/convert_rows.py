@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The work of one conversion task: the rows of one shard to arrays; a row that cannot be read is set aside."""
+"""The work of one conversion task: rows to one shard; a row that cannot be read is set aside."""
 
 from __future__ import annotations
 

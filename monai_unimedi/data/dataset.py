@@ -70,7 +70,7 @@ class SourceDataset(Dataset):
         self._split(list(transforms.transforms if isinstance(transforms, Compose) else transforms))
         self.shards = ShardImages(self.rows) if any("shard_row" in row for row in self.rows) else None
         if self.shards is not None:
-            self._heavy, cache = self.shards.remaining(self._heavy), False
+            cache, self._heavy = False, self.shards.remaining(self._heavy)
         self.cache = self._new_cache(cache_gb) if cache and self.rows else None
 
     def _split(self, transforms: Sequence[Transform]) -> None:
@@ -241,7 +241,7 @@ class SourcesDataset(Dataset):
         return sum(self.lengths.values())
 
     def __getitems__(self, requests: Sequence[tuple[str, int, int] | int]) -> list[Row]:
-        """The samples of a batch, in order; rows of shards are gathered together. Called by ``DataLoader``."""
+        """The samples of a batch, in order, rows of shards by one gather. ``DataLoader`` calls it."""
         found: dict[int, Row] = {}
         for source, dataset in self.datasets.items():
             asked = {i: r[1:] for i, r in enumerate(requests) if isinstance(r, tuple) and r[0] == source}

@@ -54,7 +54,7 @@ class EmbeddingTable(NamedTuple):
 
 
 class EmbeddingWriter:
-    """Writes a table batch by batch, aside; the file has its name only when the ``with`` block has ended well.
+    """Writes a table batch by batch, aside; it gets its name when the ``with`` block ends well.
 
     Args:
         path: of the Parquet file.
@@ -118,7 +118,9 @@ class EmbeddingWriter:
             return
         table = pa.Table.from_batches(self._batches)
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self.aside, table.schema, compression="zstd", use_dictionary=["dimension"])
+            self._writer = pq.ParquetWriter(
+                self.aside, table.schema, compression="zstd", use_dictionary=["dimension"]
+            )
         self._writer.write_table(table, row_group_size=_GROUP)
         self._batches = []
 
@@ -162,5 +164,5 @@ def read_embeddings(path: str | os.PathLike, dimension: str | None = None) -> Em
     size = table.schema.field("embedding").type.list_size
     chunks = [chunk.flatten().to_numpy() for chunk in table["embedding"].chunks]
     matrix = np.concatenate(chunks).reshape(table.num_rows, size)
-    names = [table[name].to_pylist() for name in ("id", "path", "dimension")]
-    return EmbeddingTable(*names, matrix, str(facts.get("weights", "")))
+    ids, paths, dimensions = (table[name].to_pylist() for name in ("id", "path", "dimension"))
+    return EmbeddingTable(ids, paths, dimensions, matrix, str(facts.get("weights", "")))

@@ -2,8 +2,8 @@
 r"""Exact search by dot product: a scan in bfloat16 finds candidates, float32 ranks them, a bound proves it.
 
 The scan reads half the memory and, on CPUs with bfloat16 units and on GPUs, multiplies several times as fast.
-It keeps the best rows of blocks of 64 by their blocks' largest scores, so that nothing as long as the table is
-ever sorted. Rounding a row :math:`v` and a query :math:`q` moves their product by at most
+It keeps the best rows of blocks of 64 by their blocks' largest scores, so that nothing as long as the
+table is ever sorted. Rounding a row :math:`v` and a query :math:`q` moves their product by at most
 
 .. math:: |q \cdot v - \hat q \cdot \hat v| \le |q|\,|v - \hat v| + |q - \hat q|\,|\hat v|
 
@@ -48,7 +48,10 @@ class EmbeddingIndex:
     """
 
     def __init__(
-        self, embeddings: np.ndarray | Tensor, is_bfloat16: bool | None = None, device: str | torch.device = "cpu"
+        self,
+        embeddings: np.ndarray | Tensor,
+        is_bfloat16: bool | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
         rows = torch.as_tensor(embeddings, dtype=torch.float32, device=device)
         if rows.ndim != 2 or not len(rows):
@@ -84,7 +87,8 @@ class EmbeddingIndex:
         queries = torch.as_tensor(queries, dtype=torch.float32, device=self.rows.device)
         if queries.ndim != 2 or queries.shape[1] != self.rows.shape[1] or top < 1:
             raise ValueError(
-                f"queries must be (Q, {self.rows.shape[1]}) and top positive, got {tuple(queries.shape)}, {top}."
+                f"queries must be (Q, {self.rows.shape[1]}) and top positive, got "
+                f"{tuple(queries.shape)}, {top}."
             )
         found = [self._search(part, min(top, len(self))) for part in queries.split(_QUERIES)]
         return torch.cat([s for s, _ in found]).cpu(), torch.cat([r for _, r in found]).cpu()
@@ -137,9 +141,7 @@ class EmbeddingIndex:
         best = exact.topk(top, dim=1)
         return best.values, rows.gather(1, best.indices)
 
-    def _unproven(
-        self, queries: Tensor, scores: Tensor, peaks: Tensor, count: int, values: Tensor
-    ) -> Tensor:
+    def _unproven(self, queries: Tensor, scores: Tensor, peaks: Tensor, count: int, values: Tensor) -> Tensor:
         """Queries (as numbers) of which a row left out might belong among the best."""
         if count >= len(self):
             return torch.zeros(0, dtype=torch.int64)

@@ -49,7 +49,9 @@ class ShardImages:
         Raises:
             RowError: When an array cannot be read.
         """
-        values = dequantise(self._gather(rows), self.recipe)[:, None] if rows else []
+        if not rows:
+            return []
+        values = dequantise(self._gather(rows), self.recipe)[:, None]
         found: list[dict[str, torch.Tensor]] = [{"image": image} for image in values]
         for row, tensors in zip(rows, found):
             if row.get("lesion_mask") is not None:
@@ -61,11 +63,13 @@ class ShardImages:
             return self.reader.gather(rows, key)
         except (OSError, ValueError, IndexError) as error:
             names = ", ".join(repr(row.get("id")) for row in rows)
-            raise RowError(f"key {key!r} of the rows {names} could not be read from shards: {error}") from error
+            raise RowError(
+                f"key {key!r} of the rows {names} could not be read from shards: {error}"
+            ) from error
 
     def tokens(self, row: Row, report: object) -> dict[str, Any]:
-        """``token_ids`` (L,) and ``tokenizer``, its digest, where ids were kept and the report is shown whole;
-        else nothing, and the collate function tokenises."""
+        """``token_ids`` (L,) and ``tokenizer``, its digest, where ids were kept and the report is shown
+        whole; else nothing, and the collate function tokenises."""
         tokenizer = self.recipe.get("tokenizer")
         if tokenizer is None or not isinstance(report, str) or report_group(report) != row.get("pair_group"):
             return {}

@@ -43,8 +43,8 @@ def conversion_steps(recipe: Mapping[str, Any]) -> list[Transform]:
     """The transforms of ``{"image", "lesion_mask"?}`` from paths to what a shard holds, in float.
 
     Args:
-        recipe: ``source``; of X-rays ``xray_size`` and ``voi``; of CTs ``spacing`` (mm), ``ct_size`` (voxels) and
-            ``ct_padding``.
+        recipe: ``source``; of X-rays ``xray_size`` and ``voi``; of CTs ``spacing`` (mm), ``ct_size``
+            (voxels) and ``ct_padding``.
     """
     if recipe["source"] == "2d":
         return [
@@ -133,7 +133,8 @@ def _geometry(transforms: Sequence[Transform]) -> dict[str, Any]:
         elif isinstance(step, CropOrPadBodyd):
             found |= {"ct_size": [int(n) for n in step.crop.size], "ct_padding": step.crop.padding}
         elif type(step).__name__ == "ScaleIntensityRanged":
-            found["hu_range"] = [float(step.scaler.a_min), float(step.scaler.a_max)]  # type: ignore[attr-defined]
+            scaler: Any = getattr(step, "scaler")  # noqa: B009  # of MONAI, untyped
+            found["hu_range"] = [float(scaler.a_min), float(scaler.a_max)]
     return found
 
 
@@ -143,7 +144,9 @@ def _compare(run: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
         if name in run and run[name] != recipe.get(name):
             wrong.append(f"{name} (shards {recipe.get(name)}, run {run[name]})")
     if run.get("xray_size", 0) > recipe.get("xray_size", 0):
-        wrong.append(f"xray_size (shards {recipe.get('xray_size')}, run {run['xray_size']}, must not be larger)")
+        wrong.append(
+            f"xray_size (shards {recipe.get('xray_size')}, run {run['xray_size']}, must not be larger)"
+        )
     window, stored = run.get("hu_range"), recipe.get("hu_range")
     if window and stored and not (stored[0] <= window[0] and window[1] <= stored[1]):
         wrong.append(f"hu_range (shards {stored}, run {window}, must lie within)")

@@ -14,7 +14,7 @@ __all__ = ["encode_reports", "tokenizer_digest"]
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """Hash (32 hexadecimal digits) of what decides a Hugging Face tokenizer's ids: its rules and vocabulary."""
+    """Hash (32 hexadecimal digits) of what decides a tokenizer's ids: its rules and vocabulary."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         rules = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("padding", "truncation")}

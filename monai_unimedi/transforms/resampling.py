@@ -73,8 +73,8 @@ def resample_axis(
 
 
 def _sparse_products(weights: csr_matrix, slabs: np.ndarray) -> np.ndarray:
-    """``weights @ slab`` for slabs (N, size, M), in float32, a block of columns at a time: the whole volume is
-    never copied to float."""
+    """``weights @ slab`` for slabs (N, size, M), in float32, a block of columns at a time: the whole
+    volume is never copied to float."""
     result = np.empty((len(slabs), weights.shape[0], slabs.shape[2]), np.float32)
     for slab, product in zip(slabs, result):
         for first in range(0, slab.shape[1], _BLOCK):

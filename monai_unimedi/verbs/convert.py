@@ -116,15 +116,26 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("datalist", type=Path, metavar="DATALIST", help="JSON file in Decathlon form, X-rays or CTs")
     add("--output", type=Path, required=True, metavar="DIR", help="folder of the shards")
-    add("--dataset_dir", metavar="D", help="folder that relative paths start from; the datalist's own if not given")
+    add(
+        "--dataset_dir",
+        metavar="D",
+        help="folder that relative paths start from; the datalist's own if not given",
+    )
     add("--tokenizer", metavar="T", help="folder or hub id of a tokenizer whose token ids are kept")
     add("--xray_size", type=int, default=256, metavar="N", help="pixels of an X-ray's square")
     add("--ct_spacing", type=float, nargs=3, default=(3.0, 3.0, 10.0), metavar="MM", help="mm along the axes")
     add("--ct_size", type=int, nargs=3, default=(128, 128, 32), metavar="N", help="voxels along the axes")
     add("--ct_padding", choices=("constant", "edge"), default="constant", help="air, or the border repeated")
-    add("--ct_dtype", choices=("int16", "uint8"), default="int16", help="whole HU, or 255 steps of --hu_range")
+    add(
+        "--ct_dtype", choices=("int16", "uint8"), default="int16", help="whole HU, or 255 steps of --hu_range"
+    )
     add("--hu_range", type=float, nargs=2, default=(-1150.0, 350.0), metavar="HU", help="window of uint8")
     add("--jobs", type=int, default=-1, metavar="N", help="workers; -1 is all cores")
-    add("--backend", choices=("loky", "dask", "ray"), default="loky", help="of joblib; dask and ray are clusters")
+    add(
+        "--backend",
+        choices=("loky", "dask", "ray"),
+        default="loky",
+        help="of joblib; dask and ray are clusters",
+    )
     add("--verify", action="store_true", help="compare the checksums of shards that are there already")
     return parser

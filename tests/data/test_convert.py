@@ -39,7 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     xrays, cts = [], []
     for i in range(20):
         Image.fromarray(random.randint(0, 255, (40 + i, 50), np.uint8)).save(folder / f"x{i}.png")
-        xrays.append({"image": f"x{i}.png", "report": REPORT.format(i), "patient": f"p{i // 2}", "label": [i % 2]})
+        xrays.append(
+            {"image": f"x{i}.png", "report": REPORT.format(i), "patient": f"p{i // 2}", "label": [i % 2]}
+        )
     Image.fromarray((random.rand(40, 50) > 0.5).astype(np.uint8)).save(folder / "mask.png")
     xrays[0]["lesion_mask"] = "mask.png"
     for i in range(6):
@@ -85,7 +87,12 @@ def tree(folder: Path) -> dict[str, bytes]:
     [("2d", {}, 1 / 255), ("3d", {}, 1 / 1500), ("3d", {"dtype": "uint8"}, 1 / 255)],
 )
 def test_shards_give_the_bundles_images_within_half_a_step(
-    folder: Path, pretrain_bundle: Path, shards: Callable[..., Path], source: str, changes: dict[str, Any], step: float
+    folder: Path,
+    pretrain_bundle: Path,
+    shards: Callable[..., Path],
+    source: str,
+    changes: dict[str, Any],
+    step: float,
 ) -> None:
     chain = bundle_chain(pretrain_bundle, source)
     path = shards(source, **changes)
@@ -101,7 +108,9 @@ def test_shards_give_the_bundles_images_within_half_a_step(
         assert float((found - expected).abs().max()) <= step / 2 + 1e-6
 
 
-def test_batches_are_gathered_and_equal_single_samples(shards: Callable[..., Path], pretrain_bundle: Path) -> None:
+def test_batches_are_gathered_and_equal_single_samples(
+    shards: Callable[..., Path], pretrain_bundle: Path
+) -> None:
     rows = load_datalist(shards("2d"))
     dataset = SourcesDataset({"2d": rows}, {"2d": bundle_chain(pretrain_bundle, "2d")})
     requests = [("2d", 3, 1), ("2d", 16, 2), ("2d", 3, 7)]
@@ -141,14 +150,15 @@ def test_other_geometry_is_refused_and_named(shards: Callable[..., Path], pretra
     for source, names in (("3d", ["spacing", "ct_size"]), ("2d", ["xray_size"])):
         with pytest.raises(ValueError, match="must be those of the shards") as caught:
             SourcesDataset(
-                {source: load_datalist(shards(source))}, {source: parser.get_parsed_content(f"preprocessing#{source}")}
+                {source: load_datalist(shards(source))},
+                {source: parser.get_parsed_content(f"preprocessing#{source}")},
             )
         assert all(name in str(caught.value) for name in names)
 
 
 def test_window_outside_the_stored_one_is_refused(shards: Callable[..., Path], pretrain_bundle: Path) -> None:
     rows = load_datalist(shards("3d", dtype="uint8", hu_range=[-200.0, 200.0]))
-    with pytest.raises(ValueError, match="hu_range .*must lie within"):
+    with pytest.raises(ValueError, match=r"hu_range .*must lie within"):
         SourcesDataset({"3d": rows}, {"3d": bundle_chain(pretrain_bundle, "3d")})
 
 
@@ -167,7 +177,7 @@ def test_killed_conversion_ends_with_the_same_bytes(
     monkeypatch.setattr(convert_rows, "write_shard", killed)
     with pytest.raises(KeyboardInterrupt):
         convert_datalist(folder / "2d.json", tmp_path / "out", RECIPE, jobs=1)
-    with pytest.raises(ValueError, match="let .* finish first"):
+    with pytest.raises(ValueError, match=r"let .* finish first"):
         load_datalist(tmp_path / "out")
     result = convert_datalist(folder / "2d.json", tmp_path / "out", RECIPE, jobs=1)
     assert calls.count("training-00000") == 1
@@ -176,7 +186,9 @@ def test_killed_conversion_ends_with_the_same_bytes(
 
 
 def test_finished_shards_are_left_alone_and_damaged_ones_made_again(folder: Path, tmp_path: Path) -> None:
-    again = lambda **options: convert_datalist(folder / "3d.json", tmp_path / "o", RECIPE, jobs=1, **options)  # noqa: E731
+    def again(**options: bool) -> dict[str, Any]:
+        return convert_datalist(folder / "3d.json", tmp_path / "o", RECIPE, jobs=1, **options)
+
     assert again()["made"] == 1
     before = tree(tmp_path / "o")
     assert again()["made"] == 0
@@ -251,11 +263,13 @@ def test_dask_cluster_gives_the_same_bytes(folder: Path, shards: Callable[..., P
     assert tree(tmp_path / "out") == tree(shards("2d"))
 
 
-def test_unreadable_shard_file_is_a_row_error_of_the_run(shards: Callable[..., Path], pretrain_bundle: Path) -> None:
+def test_unreadable_shard_file_is_a_row_error_of_the_run(
+    shards: Callable[..., Path], pretrain_bundle: Path
+) -> None:
     rows = [dict(row) for row in load_datalist(shards("2d"))]
     dataset = SourcesDataset({"2d": rows}, {"2d": bundle_chain(pretrain_bundle, "2d")})
     dataset.datasets["2d"].rows[1]["shard_row"] = 10**6
-    with pytest.raises(RowError, match="'x1.png' could not be read from shards"):
+    with pytest.raises(RowError, match=r"'x1.png' could not be read from shards"):
         dataset["2d", 1, 0]
 
 
