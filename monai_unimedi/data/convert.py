@@ -17,10 +17,12 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
@@ -110,17 +112,38 @@ def convert_datalist(
     settings = json.loads(json.dumps({**_of_source(recipe, source), "format": FORMAT}))
     if tokenizer is not None:
         settings["tokenizer"] = tokenizer_digest(tokenizer)
-    _prepare(output, settings)
-    tasks = [task for name, rows in sections.items() for task in _tasks(name, rows, settings, root)]
-    _remove_others(output, {task["name"] for task in tasks})
-    missing = [task for task in tasks if not _is_done(output, task, verify)]
-    done = sum(len(task["rows"]) for task in tasks) - sum(len(task["rows"]) for task in missing)
-    results = _run(missing, output, settings, tokenizer, jobs, backend)
-    with tqdm(total=done + sum(len(t["rows"]) for t in missing), initial=done, unit="row",
-              desc=f"convert {source}", disable=not show_progress) as bar:  # fmt: skip
-        for count in results:
-            bar.update(count)
-    return _finish(output, datalist, settings, tasks, sections) | {"made": len(missing)}
+    with _alone(output):
+        _prepare(output, settings)
+        tasks = [task for name, rows in sections.items() for task in _tasks(name, rows, settings, root)]
+        _remove_others(output, {task["name"] for task in tasks})
+        missing = [task for task in tasks if not _is_done(output, task, verify)]
+        total, left = (sum(len(task["rows"]) for task in part) for part in (tasks, missing))
+        with tqdm(
+            total=total, initial=total - left, unit="row", desc=f"convert {source}", disable=not show_progress
+        ) as bar:
+            for count in _run(missing, output, settings, tokenizer, jobs, backend):
+                bar.update(count)
+        return _finish(output, datalist, settings, tasks, sections) | {"made": len(missing)}
+
+
+@contextlib.contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """One conversion a folder; the lock of a killed one is open.
+
+    Raises:
+        ValueError: When another conversion is at work in the folder.
+    """
+    there = [path.name for path in output.iterdir()] if output.is_dir() else []
+    if _RECIPE not in there and any(not name.startswith(".") for name in there):
+        raise ValueError(f"--output must be a new or empty folder, or one of shards, {str(output)!r} is not.")
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / ".lock"
+    try:
+        with FileLock(str(path), timeout=0):
+            yield
+            path.unlink(missing_ok=True)
+    except Timeout as error:
+        raise ValueError(f"Another conversion is at work in {str(output)!r}: wait for its end.") from error
 
 
 def _of_source(recipe: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -149,14 +172,11 @@ def _prepare(output: Path, settings: Mapping[str, Any]) -> None:
                 f"{str(output)!r} must hold shards of these settings, but differs in {listed}: name another "
                 "--output, or remove the folder."
             )
-    elif output.is_dir() and any(output.iterdir()):
-        raise ValueError(f"--output must be a new or empty folder, or one of shards, {str(output)!r} is not.")
-    output.mkdir(parents=True, exist_ok=True)
     for left in output.glob(".*-[0-9]*"):
         shutil.rmtree(left, ignore_errors=True)  # of a killed worker
     (output / INDEX).unlink(missing_ok=True)
-    (output / "NOTICE").write_text(NOTICE, "utf-8")
     write_json(path, settings)
+    (output / "NOTICE").write_text(NOTICE, "utf-8")
 
 
 def _tasks(
@@ -203,10 +223,16 @@ def _run(
 ) -> Iterator[int]:  # fmt: skip
     """Rows of each shard that is done, in the order of their ends."""
     threads = {"inner_max_num_threads": 1} if backend == "loky" else {}
-    with parallel_config(backend=backend, n_jobs=jobs, **threads):
-        yield from Parallel(return_as="generator_unordered")(
-            delayed(make_shard)(task, str(output), recipe, tokenizer) for task in tasks
-        )
+    try:
+        with parallel_config(backend=backend, n_jobs=jobs, **threads):
+            yield from Parallel(return_as="generator_unordered")(
+                delayed(make_shard)(task, str(output), recipe, tokenizer) for task in tasks
+            )
+    except BrokenProcessPool as error:
+        raise OSError(
+            "A worker was killed, for want of memory perhaps: give the command again, it goes on, with fewer "
+            "--jobs."
+        ) from error
 
 
 def _finish(

@@ -121,7 +121,7 @@ class EmbeddingWriter:
             self._writer = pq.ParquetWriter(
                 self.aside, table.schema, compression="zstd", use_dictionary=["dimension"]
             )
-        self._writer.write_table(table, row_group_size=_GROUP)
+        self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
         self._batches = []
 
     def __exit__(

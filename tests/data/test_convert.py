@@ -241,6 +241,14 @@ def test_other_settings_or_a_strange_folder_are_refused(folder: Path, tmp_path: 
         find_source([{"image": "nowhere.png"}])
 
 
+def test_second_conversion_of_a_folder_is_refused_while_the_first_is_at_work(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "o").mkdir()
+    with convert._alone(tmp_path / "o"), pytest.raises(ValueError, match="Another conversion is at work"):
+        convert_datalist(folder / "3d.json", tmp_path / "o", RECIPE, jobs=1)
+
+
 def test_shorter_datalist_leaves_no_shard_of_the_longer(folder: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "2d.json").read_text())
     path = folder / "grown.json"
