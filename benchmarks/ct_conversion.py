@@ -4,9 +4,9 @@
     python benchmarks/ct_conversion.py
 
 The file is a real thorax, repeated along its axis, from ``../shared/data`` or the folder named by
-UNIMEDI_REAL_DATA (``tcia_lung_ct``); a synthetic one where that is absent. Peer: ``LoadImage``, ``Orientation``,
-``Spacing``, ``ScaleIntensityRange``, ``Resize``. Geometry: of all shifts by up to a voxel, none brings MONAI's
-spaced volume nearer to ours than the place that both affines give.
+UNIMEDI_REAL_DATA (``tcia_lung_ct``); a synthetic one where that is absent. Peer: ``LoadImage``,
+``Orientation``, ``Spacing``, ``ScaleIntensityRange``, ``Resize``. Geometry: of all shifts by up to a voxel,
+none brings MONAI's spaced volume nearer to ours than the place that both affines give.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def ours(path: str) -> Any:
 
 
 def is_best_at_the_affines_place(image: Any, spaced: Any) -> bool:
-    """Whether the mean difference is smallest where the affines put the volume, among 27 shifts of a voxel."""
+    """Whether the mean difference is smallest where the affines put the volume, among 27 shifts."""
     offset = np.linalg.inv(spaced.affine.numpy()) @ image.affine.numpy() @ [0, 0, 0, 1]
     start = np.rint(offset[:3]).astype(int)
     inner = image.numpy()[0]
@@ -96,11 +96,13 @@ def main() -> None:
         kind = write_volume(Path(path))
         functions = {"here": lambda: ours(path), "peer": lambda: peer({"image": path})}
         seconds = medians(functions, REPEATS)
-        is_same = is_best_at_the_affines_place(ours(path), Compose([*load, spacing])({"image": path})["image"])
+        is_same = is_best_at_the_affines_place(
+            ours(path), Compose([*load, spacing])({"image": path})["image"]
+        )
     record(
         "python benchmarks/ct_conversion.py",
         f"CT .nii.gz 512x512x300 ({kind}) to 128x128x32",
-        f"{seconds['here']:.2f} s, anti-aliased, {'same place' if is_same else 'OTHER PLACE'} within half a voxel",
+        f"{seconds['here']:.2f} s, anti-aliased, {'same' if is_same else 'OTHER'} place within half a voxel",
         f"{seconds['peer']:.2f} s, MONAI Load + Orientation + Spacing + Scale + Resize",
         f"{seconds['peer'] / seconds['here']:.1f}x",
         "5x, goal 7x",

@@ -3,9 +3,9 @@
 
     python benchmarks/epoch_reads.py
 
-Files are made, converted once by each side, and read in random order in batches of 64 (X-rays) and 8 (CTs), from
-the page cache. ``gather`` gives the batch as stored, to be scaled on the device; ``batches of a run`` is the
-loader of ``train.json``: float images, seeds, reports and token ids, on the CPU.
+Files are made, converted once by each side, and read in random order in batches of 64 (X-rays) and 8 (CTs),
+from the page cache. ``gather`` gives the batch as stored, to be scaled on the device; ``batches of a run``
+is the loader of ``train.json``: float images, seeds, reports and token ids, on the CPU.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def measure(folder: Path, source: str, dtype: str) -> None:
     )  # fmt: skip
     seconds = medians(
         {
-            "gather": lambda: [batch for batch in gather(reader, rows, source)] and None,
+            "gather": lambda: list(gather(reader, rows, source)) and None,
             "run": lambda: [None for _ in images],
             "peer": lambda: [None for _ in loader(peer, source)],
         },

@@ -3,8 +3,8 @@
 
     pip install faiss-cpu && python benchmarks/search.py
 
-Peer: ``faiss.IndexFlatIP``, the same rows and queries, one thread each. Recall is measured against plain float32
-products of all rows.
+Peer: ``faiss.IndexFlatIP``, the same rows and queries, one thread each. Recall is measured against plain
+float32 products of all rows.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ __all__ = ["RESULTS", "medians", "one_thread", "record"]
 RESULTS = Path(__file__).with_name("RESULTS.md")
 _HEAD = """# Benchmarks
 
-Ratios against named peers, each taken in one run, side by side, on one thread: medians of interleaved repetitions
-in CPU seconds, which other processes on the machine disturb least. A script prints its row and writes it here. An
-absolute figure moves between machines; a ratio moves less.
+Ratios against named peers, each taken in one run, side by side, on one thread: medians of interleaved
+repetitions in CPU seconds, which other processes on the machine disturb least. A script prints its row and
+writes it here. An absolute figure moves between machines; a ratio moves less.
 
 | command | figure | here | peer | ratio | asked | machine |
 |---|---|---|---|---|---|---|

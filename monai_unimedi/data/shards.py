@@ -224,7 +224,8 @@ class ShardReader:
     def array(self, path: str) -> np.ndarray:
         """The whole array of a file, mapped, not read."""
         if path not in self._arrays:
-            self._arrays[path] = np.load(path, mmap_mode="r", allow_pickle=False)
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            self._arrays[path] = np.asarray(mapped)  # indexing np.memmap itself costs as much as a copy
         return self._arrays[path]
 
     def gather(self, rows: Sequence[Mapping[str, Any]], key: str = "image") -> np.ndarray:

@@ -3,11 +3,12 @@
 
     python tests/acceptance/convert_resume.py [--kills 5] [--jobs 2]
 
-Datalists of X-rays and CTs are made from the manifests in ``../shared/data`` (or where UNIMEDI_REAL_DATA says),
-with what is no X-ray or CT left among them. ``convert`` runs once to the end and once killed (SIGKILL to all its
-processes) after random numbers of new shards; every file must be equal. Every stored image must lie within half a
-step of the bundle's own transforms. A few steps of ``train.json`` from files and from shards must give the same
-losses within what quantisation moves them. The last line holds the numbers.
+Datalists of X-rays and CTs are made from the manifests in ``../shared/data`` (or where UNIMEDI_REAL_DATA
+says), with what is no X-ray or CT left among them. ``convert`` runs once to the end and once killed
+(SIGKILL to all its processes) after random numbers of new shards; every file must be equal. Every stored
+image must lie within half a step of the bundle's own transforms. A few steps of ``train.json`` from files
+and from shards must give the same losses within what quantisation moves them. The last line holds the
+numbers.
 """
 
 from __future__ import annotations
@@ -41,15 +42,17 @@ SIZES = {
 }
 TRAINING = {
     "xray_size": XRAY_SIZE, "ct_size": VOXELS, "spacing": SPACING, "num_steps": 4, "steps_per_epoch": 4,
-    "batch_2d": 8, "batch_3d": 8, "history_interval": 1, "val_interval": 1000, "save_interval": 0, "amp": "false",
-    "hidden_size": 64, "mlp_dim": 128, "num_layers": 2, "on_bad_report": "drop", "cache_gb": 0,
+    "batch_2d": 8, "batch_3d": 8, "history_interval": 1, "val_interval": 1000, "save_interval": 0,
+    "amp": "false", "hidden_size": 64, "mlp_dim": 128, "num_layers": 2, "on_bad_report": "drop", "cache_gb": 0,
 }  # fmt: skip
 FIRST_LOSS, LATER_LOSS = 2e-3, 5e-2
 
 
 def main() -> int:
     """Returns 0 where everything holds, or there are no real images."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
@@ -64,11 +67,13 @@ def main() -> int:
     one, other = (losses(name, data, paths) for name, paths in training_lists(lists).items())
     moved = [abs(a - b) for a, b in zip(one, other)]
     kills, wrong = sum(k for k, _ in facts), sum(w for _, w in facts)
-    holds = not wrong and max(gaps.values()) <= 0.5 + 1e-3 and moved[0] < FIRST_LOSS and max(moved) < LATER_LOSS
+    holds = (
+        not wrong and max(gaps.values()) <= 0.5 + 1e-3 and moved[0] < FIRST_LOSS and max(moved) < LATER_LOSS
+    )
     print(
         f"convert_resume: {kills} kills, {wrong} files differ from one run; images within "
-        f"{gaps['2d']:.3f} grey levels and {gaps['3d']:.3f} HU of the files'; losses of {len(moved)} steps from "
-        f"shards and files differ by {moved[0]:.1e} at first, at most {max(moved):.1e}"
+        f"{gaps['2d']:.3f} grey levels and {gaps['3d']:.3f} HU of the files'; losses of {len(moved)} steps "
+        f"from shards and files differ by {moved[0]:.1e} at first, at most {max(moved):.1e}"
     )
     return int(not holds)
 
@@ -102,7 +107,7 @@ def whole_and_parts(source: str, path: Path, data: Path, arguments: argparse.Nam
     share = -(-arguments.kills // 2) if source == "2d" else arguments.kills // 2
     targets = sorted(np.random.RandomState(0).choice(max(total - 1, share), share, replace=False).tolist())
     for target in targets:
-        kill_when(words + [str(parts)], parts, target)
+        kill_when([*words, str(parts)], parts, target)
     run([*words, str(parts)])
     one, other = tree(whole), tree(parts)
     wrong = [name for name in one.keys() | other.keys() if one.get(name) != other.get(name)]
@@ -123,7 +128,7 @@ def start(words: list[str]) -> subprocess.Popen[bytes]:
 
 
 def kill_when(words: list[str], folder: Path, target: int) -> None:
-    """Kills the conversion and its workers when it has made more shards than `target`, or is at work on one."""
+    """Kills the conversion and its workers when it has made more shards than `target`."""
     process = start(words)
     while len(list(folder.glob("*/shard.json"))) <= target:
         if process.poll() is not None:
@@ -150,7 +155,8 @@ def largest_gap(source: str, path: Path, data: Path) -> float:
     every = max(1, len(rows) // 60)
     numbers = range(0, len(rows), every)
     gaps = [
-        float((dataset[i]["image"] - chain({"image": files[rows[i]["id"]]})["image"]).abs().max()) for i in numbers
+        float((dataset[i]["image"] - chain({"image": files[rows[i]["id"]]})["image"]).abs().max())
+        for i in numbers
     ]
     return max(gaps) * unit
 
@@ -171,7 +177,9 @@ def losses(name: str, data: Path, paths: dict[str, Path]) -> list[float]:
     root, output = copy_bundles(FOLDER / f"train_{name}"), FOLDER / f"run_{name}"
     options = {**TRAINING, "output_dir": output, "model_dir": output / "models", "dataset_dir": data}
     options |= {f"datalist_{source}": path for source, path in paths.items()}
-    words = [w for k, v in options.items() for w in (f"--{k}", json.dumps(v) if isinstance(v, list) else str(v))]
+    words = [
+        w for k, v in options.items() for w in (f"--{k}", json.dumps(v) if isinstance(v, list) else str(v))
+    ]
     execute(command("bundles/pretrain/configs/train.json", *words), root, FOLDER / f"train_{name}.log")
     lines = [json.loads(line) for line in (output / "history.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines if "loss" in line]
