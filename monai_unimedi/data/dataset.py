@@ -166,7 +166,8 @@ class SourceDataset(Dataset):
     def _sample(self, row: int, sample_seed: int, tensors: Mapping[str, torch.Tensor]) -> Row:
         data: Any = {**self.rows[row], "source": self.source, "row": row, "sample_seed": sample_seed}
         for key, tensor in tensors.items():
-            data[key] = tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+            dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+            data[key] = tensor.to(dtype, copy=self.shards is None)
         for transform in self._light:
             data = self._apply(transform, data, row)
         for number, transform in enumerate(self._random):

@@ -37,6 +37,7 @@ class ShardImages:
             raise ValueError("All rows of a source must lie in one folder of shards, or none of them.")
         self.recipe: dict[str, Any] = read_index(next(folder for folder in folders if folder))["recipe"]
         self.reader = ShardReader()
+        self._buffer: np.ndarray | None = None  # of the last batch, as stored
 
     def remaining(self, transforms: Sequence[Transform]) -> list[Transform]:
         """See `remaining_steps`."""
@@ -51,16 +52,20 @@ class ShardImages:
         """
         if not rows:
             return []
-        values = dequantise(self._gather(rows), self.recipe)[:, None]
+        if self._buffer is None or len(self._buffer) < len(rows):
+            self._buffer = self._gather(rows)
+        else:
+            self._gather(rows, out=self._buffer)
+        values = dequantise(self._buffer[: len(rows)], self.recipe)[:, None]
         found: list[dict[str, torch.Tensor]] = [{"image": image} for image in values]
         for row, tensors in zip(rows, found):
             if row.get("lesion_mask") is not None:
                 tensors["lesion_mask"] = torch.from_numpy(self._gather([row], "lesion_mask"))
         return found
 
-    def _gather(self, rows: Sequence[Row], key: str = "image") -> np.ndarray:
+    def _gather(self, rows: Sequence[Row], key: str = "image", out: np.ndarray | None = None) -> np.ndarray:
         try:
-            return self.reader.gather(rows, key)
+            return self.reader.gather(rows, key, out)
         except (OSError, ValueError, IndexError) as error:
             names = ", ".join(repr(row.get("id")) for row in rows)
             raise RowError(

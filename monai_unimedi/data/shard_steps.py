@@ -90,8 +90,8 @@ def dequantise(stored: np.ndarray, recipe: Mapping[str, Any]) -> torch.Tensor:
     if recipe["dtype"] == "int16":
         return values
     low, high = recipe.get("hu_range") or (0.0, 1.0)
-    values = values / 255
-    return values if (low, high) == (0.0, 1.0) else values * (high - low) + low
+    values.div_(255)
+    return values if (low, high) == (0.0, 1.0) else values.mul_(high - low).add_(low)
 
 
 def remaining_steps(transforms: Sequence[Transform], recipe: Mapping[str, Any]) -> list[Transform]:

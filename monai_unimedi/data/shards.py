@@ -228,18 +228,22 @@ class ShardReader:
             self._arrays[path] = np.asarray(mapped)  # indexing np.memmap itself costs as much as a copy
         return self._arrays[path]
 
-    def gather(self, rows: Sequence[Mapping[str, Any]], key: str = "image") -> np.ndarray:
+    def gather(
+        self, rows: Sequence[Mapping[str, Any]], key: str = "image", out: np.ndarray | None = None
+    ) -> np.ndarray:
         """The stored images of some rows, as they lie on disk.
 
         Args:
             rows: from `shard_content`, all of one source.
             key: ``image`` or ``lesion_mask``.
+            out: array of an earlier call, at least as long, to be written over: new memory costs twice the
+                copying.
 
         Returns:
-            (B, X, Y) or (B, X, Y, Z), uint8 or int16, a copy.
+            (B, X, Y) or (B, X, Y, Z), uint8 or int16, a copy, in `out` where it is given.
         """
         first = self.array(rows[0][key])
-        batch = np.empty((len(rows), *first.shape[1:]), first.dtype)
+        batch = np.empty((len(rows), *first.shape[1:]), first.dtype) if out is None else out[: len(rows)]
         for place, row in enumerate(rows):
             batch[place] = self.array(row[key])[row["shard_row"]]
         return batch
