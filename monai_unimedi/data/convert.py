@@ -221,11 +221,11 @@ def _run(
     tasks: Sequence[Mapping[str, Any]], output: Path, recipe: Mapping[str, Any], tokenizer: Any, jobs: int,
     backend: str,
 ) -> Iterator[int]:  # fmt: skip
-    """Rows of each shard that is done, in the order of their ends."""
+    """Rows of each shard that is done, in the order of their ends; Ray's pool gives them all at the end."""
     threads = {"inner_max_num_threads": 1} if backend == "loky" else {}
     try:
         with parallel_config(backend=backend, n_jobs=jobs, **threads):
-            yield from Parallel(return_as="generator_unordered")(
+            yield from Parallel(return_as="list" if backend == "ray" else "generator_unordered")(
                 delayed(make_shard)(task, str(output), recipe, tokenizer) for task in tasks
             )
     except BrokenProcessPool as error:

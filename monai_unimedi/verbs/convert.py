@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +29,18 @@ def main(argv: list[str]) -> int:
     from monai_unimedi.data.convert import convert_datalist
 
     try:
-        result = convert_datalist(
-            arguments.datalist,
-            arguments.output,
-            _recipe(arguments),
-            arguments.dataset_dir,
-            _tokenizer(arguments.tokenizer),
-            arguments.jobs,
-            _backend(arguments.backend, arguments.jobs),
-            arguments.verify,
-            show_progress=sys.stderr.isatty(),
-        )
+        with _backend(arguments.backend, arguments.jobs) as backend:
+            result = convert_datalist(
+                arguments.datalist,
+                arguments.output,
+                _recipe(arguments),
+                arguments.dataset_dir,
+                _tokenizer(arguments.tokenizer),
+                arguments.jobs,
+                backend,
+                arguments.verify,
+                show_progress=sys.stderr.isatty(),
+            )
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -63,29 +67,30 @@ def _tokenizer(folder: str | None) -> Any:
     return load_tokenizer(folder)
 
 
-def _backend(name: str, jobs: int) -> str:
-    """Makes joblib know the backend; of a cluster that is there, or of one on this machine.
+@contextlib.contextmanager
+def _backend(name: str, jobs: int) -> Iterator[str]:
+    """Makes joblib know the backend: a cluster that is there, or one of this machine.
 
     Raises:
         ValueError: When its package is not installed.
     """
-    try:
-        if name == "dask":
-            import dask
-            import distributed
+    with contextlib.ExitStack() as stack:
+        try:
+            if name == "dask":
+                import dask
+                import distributed
 
-            if not dask.config.get("scheduler-address", None):  # DASK_SCHEDULER_ADDRESS names a cluster
-                distributed.Client(n_workers=None if jobs < 1 else jobs, threads_per_worker=1)
-            else:
-                distributed.Client()
-        elif name == "ray":
-            import importlib
-
-            importlib.import_module("ray.util.joblib").register_ray()
-    except ImportError as error:
-        remedy = 'pip install "monai-unimedi[cluster]"' if name == "dask" else "pip install ray"
-        raise ValueError(f"--backend {name} needs a package that is not installed: {remedy}.") from error
-    return name
+                is_there = dask.config.get(
+                    "scheduler-address", None
+                )  # DASK_SCHEDULER_ADDRESS names a cluster
+                local = {"n_workers": None if jobs < 1 else jobs, "threads_per_worker": 1}
+                stack.enter_context(distributed.Client(**({} if is_there else local)))
+            elif name == "ray":
+                importlib.import_module("ray.util.joblib").register_ray()
+        except ImportError as error:
+            remedy = 'pip install "monai-unimedi[cluster]"' if name == "dask" else "pip install ray"
+            raise ValueError(f"--backend {name} needs a package that is not installed: {remedy}.") from error
+        yield name
 
 
 def _as_text(result: dict[str, Any], output: Path) -> str:

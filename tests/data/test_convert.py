@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +22,7 @@ from monai_unimedi.data import convert, convert_rows
 from monai_unimedi.data.convert import convert_datalist, find_source
 from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names
 from monai_unimedi.data.dataset import SourcesDataset
-from monai_unimedi.data.shard_steps import dequantise
-from monai_unimedi.data.shards import ShardReader, check_files, shard_content
+from monai_unimedi.data.shards import ShardReader, check_files
 from monai_unimedi.transforms import RowError
 
 RECIPE = {
@@ -271,6 +272,24 @@ def test_dask_cluster_gives_the_same_bytes(folder: Path, shards: Callable[..., P
     assert tree(tmp_path / "out") == tree(shards("2d"))
 
 
+def test_verb_starts_a_cluster_of_this_machine_or_names_what_is_missing(
+    folder: Path,
+    shards: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    distributed = pytest.importorskip("distributed", reason='pip install "monai-unimedi[cluster]"')
+    words = ["convert", str(folder / "2d.json"), "--output", str(tmp_path / "out"), "--xray_size", "24"]
+    in_process = functools.partial(distributed.Client, processes=False, dashboard_address=None)
+    monkeypatch.setattr(distributed, "Client", in_process)
+    assert main([*words, "--backend", "dask", "--jobs", "1"]) == 0
+    assert tree(tmp_path / "out") == tree(shards("2d"))
+    if importlib.util.find_spec("ray") is None:
+        assert main([*words, "--backend", "ray"]) == 2
+        assert "pip install ray" in capsys.readouterr().err
+
+
 def test_unreadable_shard_file_is_a_row_error_of_the_run(
     shards: Callable[..., Path], pretrain_bundle: Path
 ) -> None:
@@ -279,11 +298,3 @@ def test_unreadable_shard_file_is_a_row_error_of_the_run(
     dataset.datasets["2d"].rows[1]["shard_row"] = 10**6
     with pytest.raises(RowError, match=r"'x1.png' could not be read from shards"):
         dataset["2d", 1, 0]
-
-
-def test_quantised_values_come_back(shards: Callable[..., Path]) -> None:
-    recipe = {"dtype": "uint8", "hu_range": [-1150.0, 350.0]}
-    stored = np.array([[0, 255]], np.uint8)
-    assert dequantise(stored, recipe).tolist() == [[-1150.0, 350.0]]
-    assert shard_content(shards("2d"), ())["training"] == []
-    assert convert._row_bytes({"source": "3d", "ct_size": [2, 3, 4], "dtype": "int16"}) == 48
