@@ -118,6 +118,16 @@ class ImageTextEncoder:
         with torch.inference_mode():
             return self.network(self.read(path)[None])[0].float().cpu().clone()
 
+    def embed(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Embeddings (B, E) of images of one dimension that `read` or a dataset gave, and ``slice_scores``
+        (B, S) of CTs, computed once for both; on the CPU."""
+        batch = torch.stack(list(images)).to(self.device)
+        with torch.inference_mode():
+            scores = self.network.slice_scores(batch) if batch.ndim == 5 else None
+            indices = self.network.select_slices(batch, scores, None)
+            embeddings = self.network.project(self.network.vit(batch, indices)[:, 0])
+        return embeddings.float().cpu(), None if scores is None else scores.float().cpu()
+
     def text(self, sentence: str) -> Tensor:
         """Embedding (E,), L2-normalised, of a report or a sentence."""
         return self.texts([sentence])[0]

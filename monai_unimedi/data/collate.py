@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from monai_unimedi.data.tokens import tokenizer_digest
 from monai_unimedi.transforms.report import report_group, split_sections, split_sentences
 
 __all__ = ["SourcesCollate", "shorten_report", "token_limit"]
@@ -88,6 +89,7 @@ class SourcesCollate:
         self.extra_keys = tuple(extra_keys)
         self.shortened = 0
         self.seen = 0
+        self._digest = ""
         self._announced = 1
 
     def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -108,7 +110,10 @@ class SourcesCollate:
         batch["id"] = [str(s.get("id", s["row"])) for s in samples]
         if all("report" in s for s in samples):
             seeds = [s["sample_seed"] for s in samples]
-            batch["input_ids"], batch["attention_mask"] = self.tokenize([s["report"] for s in samples], seeds)
+            known = [self._known(s) for s in samples]
+            batch["input_ids"], batch["attention_mask"] = self.tokenize(
+                [s["report"] for s in samples], seeds, known
+            )
             samples = [{"pair_group": report_group(s["report"]), **s} for s in samples]
         for name in _NUMBERS:
             if all(name in s for s in samples):
@@ -118,9 +123,27 @@ class SourcesCollate:
                 batch[key] = _gather(key, [s[key] for s in samples])
         return batch
 
-    def tokenize(self, reports: Sequence[str], seeds: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """``input_ids`` and ``attention_mask`` (B, L) int64, right-padded to the longest."""
-        encoded = self._encode(reports)
+    def _known(self, sample: dict[str, Any]) -> list[int] | None:
+        """Token ids that a shard kept of the whole report, where this tokenizer made them."""
+        if "token_ids" not in sample:
+            return None
+        self._digest = self._digest or tokenizer_digest(self.tokenizer)
+        return sample["token_ids"].tolist() if sample["tokenizer"] == self._digest else None
+
+    def tokenize(
+        self, reports: Sequence[str], seeds: Sequence[int], known: Sequence[list[int] | None] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """``input_ids`` and ``attention_mask`` (B, L) int64, right-padded to the longest.
+
+        Args:
+            reports: the texts.
+            seeds: one a report, for those that are too long.
+            known: token ids of the texts where they are at hand already.
+        """
+        encoded = [[] if tokens is None else tokens for tokens in known or [None] * len(reports)]
+        unknown = [i for i, tokens in enumerate(encoded) if not tokens]
+        for i, tokens in zip(unknown, self._encode([reports[i] for i in unknown]) if unknown else []):
+            encoded[i] = tokens
         for i, tokens in enumerate(encoded):
             if len(tokens) > self.max_tokens:
                 self.shortened += 1

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from monai_unimedi.data.hashing import stable_hash
+from monai_unimedi.data.shards import is_shard_folder, read_index, shard_content
 from monai_unimedi.transforms.report import ReportText
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "datalist_digest",
     "label_names",
     "load_datalist",
+    "other_content",
     "read_datalist",
     "section_names",
     "split_by_patient",
@@ -40,15 +42,19 @@ Row = dict[str, Any]
 _LISTED = 100  # ids named in one message
 
 
-def read_datalist(path: str | os.PathLike) -> dict[str, Any]:
-    """The whole JSON object of a datalist's file.
+def read_datalist(path: str | os.PathLike, sections: Sequence[str] | None = None) -> dict[str, Any]:
+    """The JSON object of a datalist's file; of a folder of shards the like, with the rows of `sections` only.
 
     Raises:
         ValueError: When there is no such file, or it is not one JSON object in UTF-8.
     """
     file = Path(path)
+    if file.is_dir():
+        return shard_content(path, sections)
     if not file.is_file():
-        raise ValueError(f"A datalist must be a JSON file, found none at {str(path)!r}.")
+        raise ValueError(
+            f"A datalist must be a JSON file or a folder of shards, found none at {str(path)!r}."
+        )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -60,13 +66,23 @@ def read_datalist(path: str | os.PathLike) -> dict[str, Any]:
 
 def label_names(path: str | os.PathLike) -> list[str]:
     """Names of the entries of each row's ``label`` and of the bits of ``lesion_mask``; empty without them."""
-    return [str(name) for name in read_datalist(path).get("label_names", [])]
+    return [str(name) for name in read_datalist(path, ()).get("label_names", [])]
 
 
 def section_names(path: str | os.PathLike) -> list[str]:
     """Names of the lists that hold rows."""
-    found = read_datalist(path).items()
-    return [key for key, value in found if key != "label_names" and isinstance(value, list) and value]
+    if is_shard_folder(path):
+        return [name for name, count in read_index(path)["rows"].items() if count]
+    return [key for key, value in read_datalist(path).items() if _is_section(key, value)]
+
+
+def other_content(path: str | os.PathLike) -> dict[str, Any]:
+    """What a datalist holds beside rows: names of labels, where it came from."""
+    return {key: value for key, value in read_datalist(path).items() if not _is_section(key, value)}
+
+
+def _is_section(key: str, value: Any) -> bool:
+    return key != "label_names" and isinstance(value, list) and bool(value)
 
 
 def load_datalist(
@@ -79,7 +95,7 @@ def load_datalist(
     it, a missing ``patient`` is the id.
 
     Args:
-        path: the JSON file.
+        path: the JSON file, or a folder of shards made from one.
         section: ``training``, ``validation``, ``test`` or any other list of the file.
         base_dir: folder that relative paths start from; the JSON file's own folder when None.
         path_keys: keys that hold paths. All others stay as they are.
@@ -87,7 +103,7 @@ def load_datalist(
     Raises:
         ValueError: When the file or the section is missing, the file is not JSON, or a row is not an object.
     """
-    content = read_datalist(path)
+    content = read_datalist(path, (section,))
     if not isinstance(content.get(section), list):
         lists = sorted(key for key, value in content.items() if isinstance(value, list))
         raise ValueError(f"Datalist {str(path)!r} has no list {section!r}; its lists are {lists}.")

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 from monai_unimedi.data.hashing import stable_hash
 from monai_unimedi.data.sample_cache import SampleCache
+from monai_unimedi.data.shard_images import ShardImages
 from monai_unimedi.transforms.checks import RowError
 
 __all__ = ["SourceDataset", "SourcesDataset"]
@@ -37,7 +38,8 @@ class SourceDataset(Dataset):
     each access; they are cheaper than sharing strings between processes.
 
     Args:
-        rows: from ``check_datalist``.
+        rows: from ``check_datalist``. Images of rows from shards are read from there, by the transforms that
+            the conversion has left (`remaining_steps`), and are not cached.
         transforms: one ``Compose`` or a sequence.
         source: "2d" or "3d".
         cache: keep the deterministic transforms' tensors in memory shared by forked workers.
@@ -66,6 +68,9 @@ class SourceDataset(Dataset):
         self.cache_keys = tuple(cache_keys)
         self.dtype = get_torch_dtype_from_string(cache_dtype) if isinstance(cache_dtype, str) else cache_dtype
         self._split(list(transforms.transforms if isinstance(transforms, Compose) else transforms))
+        self.shards = ShardImages(self.rows) if any("shard_row" in row for row in self.rows) else None
+        if self.shards is not None:
+            cache, self._heavy = False, self.shards.remaining(self._heavy)
         self.cache = self._new_cache(cache_gb) if cache and self.rows else None
 
     def _split(self, transforms: Sequence[Transform]) -> None:
@@ -103,8 +108,12 @@ class SourceDataset(Dataset):
         sizes = [torch.Size(s).numel() * self.cache.dtypes[k].itemsize for k, s in self.cache.shapes.items()]
         return self.cache.num_rows * sum(sizes)
 
-    def _deterministic(self, row: int) -> dict[str, torch.Tensor]:
+    def _deterministic(
+        self, row: int, images: Mapping[str, torch.Tensor] | None = None
+    ) -> dict[str, torch.Tensor]:
         data: Any = {**self.rows[row], "source": self.source, "row": row}
+        if self.shards is not None:
+            data |= images or self.shards.images([self.rows[row]])[0]
         for transform in self._heavy:
             data = self._apply(transform, data, row)
         tensors = {key: data[key] for key in self.cache_keys if isinstance(data.get(key), torch.Tensor)}
@@ -142,16 +151,30 @@ class SourceDataset(Dataset):
         Raises:
             RowError: When the row's files cannot be read or transformed.
         """
+        return self._sample(row, sample_seed, self._tensors(row))
+
+    def samples(self, requests: Sequence[tuple[int, int]]) -> list[Row]:
+        """The samples of some ``(row, sample_seed)``; rows of shards are read by one gather."""
+        if self.shards is None:
+            return [self.sample(row, seed) for row, seed in requests]
+        images = self.shards.images([self.rows[row] for row, _ in requests])
+        return [
+            self._sample(row, seed, self._deterministic(row, found))
+            for (row, seed), found in zip(requests, images)
+        ]
+
+    def _sample(self, row: int, sample_seed: int, tensors: Mapping[str, torch.Tensor]) -> Row:
         data: Any = {**self.rows[row], "source": self.source, "row": row, "sample_seed": sample_seed}
-        for key, tensor in self._tensors(row).items():
-            data[key] = tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+        for key, tensor in tensors.items():
+            dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+            data[key] = tensor.to(dtype, copy=self.shards is None)
         for transform in self._light:
             data = self._apply(transform, data, row)
         for number, transform in enumerate(self._random):
             if isinstance(transform, Randomizable):
                 _reseed(transform, stable_hash(sample_seed, number) % 2**32)
             data = self._apply(transform, data, row)
-        return data
+        return data if self.shards is None else data | self.shards.tokens(self.rows[row], data.get("report"))
 
     def _tensors(self, row: int) -> dict[str, torch.Tensor]:
         known = self.cache.get(row) if self.cache is not None else None
@@ -180,7 +203,7 @@ class SourcesDataset(Dataset):
     For evaluation it is an ordinary dataset too: ``dataset[i]`` counts through the rows, source after source.
 
     Args:
-        data: rows of each source. A source without rows is left out.
+        data: rows of each source, from a datalist or from shards. A source without rows is left out.
         transform: transforms of each source.
         cache: as in ``SourceDataset``.
         cache_gb: memory (GiB) of all sources together; the first source takes what it needs, then the next.
@@ -217,6 +240,14 @@ class SourcesDataset(Dataset):
 
     def __len__(self) -> int:
         return sum(self.lengths.values())
+
+    def __getitems__(self, requests: Sequence[tuple[str, int, int] | int]) -> list[Row]:
+        """The samples of a batch, in order, rows of shards by one gather. ``DataLoader`` calls it."""
+        found: dict[int, Row] = {}
+        for source, dataset in self.datasets.items():
+            asked = {i: r[1:] for i, r in enumerate(requests) if isinstance(r, tuple) and r[0] == source}
+            found |= dict(zip(asked, dataset.samples(list(asked.values()))))
+        return [found[i] if i in found else self[request] for i, request in enumerate(requests)]
 
     def __getitem__(self, request: tuple[str, int, int] | int) -> Row:
         if isinstance(request, tuple):

@@ -16,6 +16,8 @@ from typing import Any
 
 import pydicom
 
+from monai_unimedi.data.shards import is_shard_folder, read_index, shard_content
+
 __all__ = ["discover", "require_images", "source_of"]
 
 logger = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ def discover(
     """Rows ``{"id", "image"}`` of all images, by source, in the order of their paths.
 
     Args:
-        dataset_dir: folder to look through, with its subfolders; ids are paths within it.
+        dataset_dir: folder to look through, with its subfolders; ids are paths within it. Of a folder of
+            shards the rows of all sections, with their own ids.
         images: paths or patterns (``*.nii.gz``) of files and DICOM folders instead; ids are the paths.
 
     Returns:
@@ -57,6 +60,8 @@ def discover(
         log.
     """
     root = None if images is not None or dataset_dir is None else Path(dataset_dir)
+    if root is not None and is_shard_folder(root):
+        return _rows_of_shards(root)
     given = [images] if isinstance(images, str) else list(images or ())
     paths = [
         Path(found) for pattern in given for found in sorted(glob.glob(pattern, recursive=True)) or [pattern]
@@ -73,6 +78,15 @@ def discover(
     counts = ", ".join(f"{len(found)} {source}" for source, found in sorted(rows.items())) or "none"
     logger.info("images found: %s; %d other files", counts, others)
     return dict(sorted(rows.items()))
+
+
+def _rows_of_shards(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Images of all sections, without their reports."""
+    index, content = read_index(folder), shard_content(folder)
+    keys = ("id", "image", "path", "shard_row", "shard_digest")
+    rows = [{key: row[key] for key in keys} for section in index["sections"] for row in content[section]]
+    logger.info("images found: %d %s in shards", len(rows), index["recipe"]["source"])
+    return {index["recipe"]["source"]: rows}
 
 
 def require_images(rows: Mapping[str, Sequence[Any]] | Sequence[Any], where: object) -> None:

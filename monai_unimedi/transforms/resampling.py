@@ -19,6 +19,8 @@ from scipy.sparse import csr_matrix
 
 __all__ = ["resample_axis", "sample_centres"]
 
+_BLOCK = 1 << 14  # columns
+
 
 def sample_centres(size: float, new_size: int, ratio: float) -> np.ndarray:
     """Centres of the output voxels in input voxel coordinates, (new_size,)."""
@@ -50,7 +52,7 @@ def resample_axis(
     """Resample one axis.
 
     Args:
-        array: any shape, float32 (``area``) or any type (``nearest``).
+        array: any shape and real type; ``area`` computes in float32.
         axis: the axis, not negative.
         new_size: its size afterwards, in voxels.
         ratio: width of an output voxel in input voxels.
@@ -58,17 +60,30 @@ def resample_axis(
         extent: voxels that the axis covers where its last one is not whole; its size where None.
 
     Returns:
-        The array with ``new_size`` along ``axis``, same type.
+        The array with ``new_size`` along ``axis``; float32 (``area``) or its own type (``nearest``).
     """
     size = array.shape[axis]
     if mode == "nearest":
         index = np.floor(sample_centres(size, new_size, ratio) + 0.5).astype(int)
         return np.take(array, np.clip(index, 0, size - 1), axis=axis)
+    if array.flags.f_contiguous and not array.flags.c_contiguous:  # as NIfTI lies on disk
+        return resample_axis(array.T, array.ndim - 1 - axis, new_size, ratio, mode, extent).T
     weights = _weights(size, new_size, ratio, size if extent is None else extent)
     before, after = array.shape[:axis], array.shape[axis + 1 :]
     slabs = np.ascontiguousarray(array).reshape(int(np.prod(before)), size, int(np.prod(after)))
     if slabs.shape[2] == 1:  # the last axis: one dense product is faster than many sparse ones
-        result = slabs[:, :, 0] @ weights.toarray().T
+        result = np.asarray(slabs[:, :, 0], dtype=np.float32) @ weights.toarray().T
     else:
-        result = np.stack([weights @ slab for slab in slabs])
+        result = _sparse_products(weights, slabs)
     return result.reshape(*before, new_size, *after)
+
+
+def _sparse_products(weights: csr_matrix, slabs: np.ndarray) -> np.ndarray:
+    """``weights @ slab`` for slabs (N, size, M), in float32, a block of columns at a time: the whole
+    volume is never copied to float."""
+    result = np.empty((len(slabs), weights.shape[0], slabs.shape[2]), np.float32)
+    for slab, product in zip(slabs, result):
+        for first in range(0, slab.shape[1], _BLOCK):
+            block = slice(first, first + _BLOCK)
+            product[:, block] = weights @ np.asarray(slab[:, block], dtype=np.float32)
+    return result

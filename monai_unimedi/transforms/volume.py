@@ -88,10 +88,10 @@ class ResampleVolume(Transform):
     def _resample(
         self, image: NdarrayOrTensor, affine: np.ndarray, ratio: np.ndarray, mode: str
     ) -> NdarrayOrTensor:
-        array = convert_to_numpy(image)
-        array = array if mode == "nearest" else array.astype(np.float32, copy=False)
+        array = image.numpy(force=True) if isinstance(image, torch.Tensor) else image  # in its memory order
         step = np.eye(4)
-        for axis, r in enumerate(ratio):
+        for axis in np.argsort(-ratio, kind="stable"):  # the axis that shrinks most goes first
+            r = ratio[axis]
             size = array.shape[axis + 1]
             if abs(r - 1) * self.spacing[axis] / r < _SPACING_TOLERANCE:
                 continue

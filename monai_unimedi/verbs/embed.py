@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m monai_unimedi embed``: X-rays and CTs to embeddings, and how near each is to a sentence.
 
-For a few files at hand; for a large collection run the bundle's ``inference.json``.
+One line for one file, and for a corpus: a Parquet table is written as the images come, in bounded memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["main"]
+__all__ = ["main", "model_folder"]
 
 
 def main(argv: list[str]) -> int:
-    """Embeds files, prints similarities, writes ``--output``.
+    """Embeds images, prints similarities, writes ``--output``.
 
     Args:
         argv: the arguments after the verb.
@@ -25,81 +28,106 @@ def main(argv: list[str]) -> int:
         0; 1 when files were skipped; 2 when something is wrong.
     """
     arguments = _parser().parse_args(argv)
-    from monai_unimedi.data.discover import discover, require_images
+    from monai_unimedi.data.discover import require_images
+    from monai_unimedi.data.inputs import image_rows
     from monai_unimedi.encoder import load_encoder
 
     try:
-        rows = _rows(arguments.images, discover)
+        rows = image_rows(arguments.images, arguments.dataset_dir)
         require_images(rows, arguments.images)
-        encoder = load_encoder(arguments.model_dir, arguments.device)
-        embedded, skipped = _embed(encoder, rows, arguments.skip_unreadable)
-        similarity = _similarity(encoder, embedded, arguments.text)
+        encoder = load_encoder(model_folder(arguments.model_dir), arguments.device)
+        texts = encoder.texts(arguments.text) if arguments.text else None
+        with _output(arguments) as write:
+            similarity, skipped = _embed(encoder, rows, arguments, texts, write)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(json.dumps(similarity, indent=1) if arguments.json else _as_text(similarity, arguments.text))
-    if arguments.output is not None:
-        _save(arguments.output, embedded)
+    if texts is not None or not _is_table(arguments.output):
+        print(json.dumps(similarity, indent=1) if arguments.json else _as_text(similarity, arguments.text))
+    else:
+        print(f"{len(similarity)} embeddings, {skipped} images skipped: {arguments.output}")
     return 1 if skipped else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m monai_unimedi embed",
-        description="X-rays and CTs to embeddings, and how near each is to a sentence.",
-    )
-    add = parser.add_argument
-    add("images", nargs="+", metavar="PATH", help="image file, DICOM folder, pattern, or folder of images")
-    add(
-        "--model_dir",
-        default="bundles/pretrain/models",
-        help="folder that a training wrote (default %(default)s)",
-    )
-    add(
-        "--text",
-        action="append",
-        default=[],
-        metavar="SENTENCE",
-        help="print each image's similarity with it",
-    )
-    add("--output", type=Path, metavar="FILE.npz", help="write ids and embeddings")
-    add("--device", default="cpu", help="default %(default)s")
-    add("--skip_unreadable", action="store_true", help="name files that cannot be read, and go on")
-    add("--json", action="store_true", help="print one JSON object")
-    return parser
-
-
-def _rows(images: list[str], discover: Any) -> list[dict[str, Any]]:
-    """A folder stands for the images below it, unless it is one DICOM series."""
-    rows: list[dict[str, Any]] = []
-    for given in images:
-        is_folder = Path(given).is_dir()
-        found = discover(dataset_dir=given) if is_folder else discover(images=[given])
-        for row in [row for source in found.values() for row in source]:
-            rows.append(row | {"id": str(Path(given) / row["id"]) if is_folder else row["id"]})
-    return rows
+def model_folder(given: str) -> Path:
+    """The folder that a training wrote, named itself or by its ``model.pt``."""
+    path = Path(given)
+    return path.parent if path.is_file() else path
 
 
 def _embed(
-    encoder: Any, rows: list[dict[str, Any]], skip_unreadable: bool
-) -> tuple[dict[str, Any], list[str]]:
-    embedded, skipped = {}, []
-    for row in rows:
-        try:
-            embedded[row["id"]] = encoder.image(row["image"])
-        except ValueError as error:
-            if not skip_unreadable:
-                raise
-            print(f"skipped: {error}", file=sys.stderr)
-            skipped.append(row["id"])
-    return embedded, skipped
+    encoder: Any, rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace, texts: Any, write: Any
+) -> tuple[dict[str, list[float]], int]:
+    """Similarities by id, and how many images were skipped; what is embedded goes to `write` at once."""
+    from tqdm import tqdm
+
+    similarity: dict[str, list[float]] = {}
+    skipped = 0
+    total = sum(map(len, rows.values()))
+    with tqdm(total=total, unit="image", desc="embed", disable=not sys.stderr.isatty()) as bar:
+        for source, found in rows.items():
+            for batch in _batches(encoder, source, found, arguments.batch_size, arguments.skip_unreadable):
+                good = [(row, image) for row, image in batch if image is not None]
+                skipped += len(batch) - len(good)
+                bar.update(len(batch))
+                if not good:
+                    continue
+                embeddings, scores = encoder.embed([image for _, image in good])
+                write([row for row, _ in good], source, embeddings.numpy(), scores)
+                values = [[]] * len(good) if texts is None else (embeddings @ texts.T.cpu()).tolist()
+                similarity |= {row["id"]: value for (row, _), value in zip(good, values)}
+    return similarity, skipped
 
 
-def _similarity(encoder: Any, embedded: dict[str, Any], sentences: list[str]) -> dict[str, list[float]]:
-    if not sentences:
-        return {name: [] for name in embedded}
-    texts = encoder.texts(sentences)
-    return {name: (texts @ vector).tolist() for name, vector in embedded.items()}
+def _batches(
+    encoder: Any, source: str, rows: list[dict[str, Any]], size: int, skip_unreadable: bool
+) -> Iterator[list[tuple[dict[str, Any], Any]]]:
+    """Rows with their images; None instead of one that cannot be read and may be skipped."""
+    from monai_unimedi.data.dataset import SourceDataset
+
+    dataset = SourceDataset(rows, encoder.preprocessing[source], source, cache=False, cache_dtype="float32")
+    for first in range(0, len(rows), size):
+        batch: list[tuple[dict[str, Any], Any]] = []
+        for number in range(first, min(first + size, len(rows))):
+            try:
+                batch.append((rows[number], dataset[number]["image"]))
+            except ValueError as error:
+                if not skip_unreadable:
+                    raise
+                print(f"skipped: {error}", file=sys.stderr)
+                batch.append((rows[number], None))
+        yield batch
+
+
+@contextlib.contextmanager
+def _output(arguments: argparse.Namespace) -> Iterator[Any]:
+    """What takes a batch of embeddings: a table, an archive of arrays, or nothing."""
+    if arguments.output is None:
+        yield lambda *batch: None
+    elif _is_table(arguments.output):
+        from monai_unimedi.data.embeddings import EmbeddingWriter, weights_digest
+
+        with EmbeddingWriter(arguments.output, weights_digest(model_folder(arguments.model_dir))) as writer:
+            yield lambda rows, source, embeddings, scores: writer.write(
+                [row["id"] for row in rows], [row["path"] for row in rows], source, embeddings, scores
+            )
+    else:
+        kept: list[tuple[list[str], Any]] = []
+        yield lambda rows, source, embeddings, scores: kept.append(([row["id"] for row in rows], embeddings))
+        _save(arguments.output, kept)
+
+
+def _is_table(path: Path | None) -> bool:
+    return path is not None and path.suffix == ".parquet"
+
+
+def _save(path: Path, kept: list[tuple[list[str], Any]]) -> None:
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids = [name for names, _ in kept for name in names]
+    vectors = np.concatenate([part for _, part in kept]) if kept else np.zeros((0, 0), np.float32)
+    np.savez(path, ids=np.array(ids, np.str_), embeddings=vectors)
 
 
 def _as_text(similarity: dict[str, list[float]], sentences: list[str]) -> str:
@@ -108,9 +136,42 @@ def _as_text(similarity: dict[str, list[float]], sentences: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _save(path: Path, embedded: dict[str, Any]) -> None:
-    import numpy as np
-
-    vectors = [vector.numpy() for vector in embedded.values()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, ids=np.array(list(embedded), np.str_), embeddings=np.stack(vectors or [np.zeros(0)]))
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m monai_unimedi embed",
+        description="X-rays and CTs to embeddings, and how near each is to a sentence.",
+    )
+    add = parser.add_argument
+    add(
+        "images",
+        nargs="+",
+        metavar="INPUT",
+        help="image file, DICOM folder, pattern, folder of images, datalist (.json) or folder of shards",
+    )
+    add(
+        "--checkpoint",
+        "--model_dir",
+        dest="model_dir",
+        default=os.path.join("bundles", "pretrain", "models"),
+        metavar="M",
+        help="folder that a training wrote, or its model.pt (default %(default)s)",
+    )
+    add(
+        "--text",
+        action="append",
+        default=[],
+        metavar="SENTENCE",
+        help="print each image's similarity with it",
+    )
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="FILE.parquet: id, path, dimension, embedding, a CT's slice scores; FILE.npz: ids, embeddings",
+    )
+    add("--dataset_dir", metavar="D", help="folder that paths are relative to")
+    add("--batch_size", type=int, default=8, metavar="N", help="images at a time (default %(default)s)")
+    add("--device", default="cpu", help="default %(default)s")
+    add("--skip_unreadable", action="store_true", help="name files that cannot be read, and go on")
+    add("--json", action="store_true", help="print one JSON object")
+    return parser

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs embed and search over files, folders, datalists and shards of one collection."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_unimedi.__main__ import main
+from monai_unimedi.data.convert import convert_datalist
+from monai_unimedi.data.embeddings import read_embeddings
+from monai_unimedi.encoder import load_encoder
+from tests.bundles.conftest import Bundle
+from tests.bundles.test_shards import RECIPE
+
+SENTENCE = "Large nodule in the right upper zone."
+
+
+@pytest.fixture(scope="module")
+def collection(trained: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three X-rays, two CTs and their datalists."""
+    folder, phantom = tmp_path_factory.mktemp("collection"), Path(trained.places["phantom_dir"])
+    for source, ending, count in (("2d", "png", 3), ("3d", "nii", 2)):
+        rows = []
+        for i in range(count):
+            shutil.copy(phantom / source / "test" / f"{i:06d}.{ending}", folder / f"{source}-{i}.{ending}")
+            rows.append(
+                {"image": f"{source}-{i}.{ending}", "report": "Clear lungs here.", "id": f"{source}-{i}"}
+            )
+        (folder / f"{source}.json").write_text(json.dumps({"training": rows}))
+    return folder
+
+
+def embed(trained: Bundle, output: Path, *inputs: str) -> int:
+    checkpoint = str(trained.output_dir / "models" / "model.pt")
+    return main(["embed", *inputs, "--checkpoint", checkpoint, "--output", str(output)])
+
+
+def test_folder_becomes_a_table(trained: Bundle, collection: Path, tmp_path: Path) -> None:
+    assert embed(trained, tmp_path / "e.parquet", str(collection), "--batch_size", "2") == 0
+    table = read_embeddings(tmp_path / "e.parquet")
+    assert table.paths == ["2d-0.png", "2d-1.png", "2d-2.png", "3d-0.nii", "3d-1.nii"]
+    assert table.dimensions == ["2d"] * 3 + ["3d"] * 2
+    encoder = load_encoder(trained.output_dir / "models")
+    for path, embedding in zip(table.paths, table.embeddings):
+        assert np.allclose(embedding, encoder.image(collection / path).numpy(), atol=1e-5)
+
+
+def test_datalists_and_shards_give_the_same_table(trained: Bundle, collection: Path, tmp_path: Path) -> None:
+    lists = [str(collection / f"{source}.json") for source in ("2d", "3d")]
+    assert embed(trained, tmp_path / "l.parquet", *lists) == 0
+    for source, path in zip(("2d", "3d"), lists):
+        convert_datalist(path, tmp_path / source, RECIPE, jobs=1)
+    assert embed(trained, tmp_path / "s.parquet", str(tmp_path / "2d"), str(tmp_path / "3d")) == 0
+    one, other = (read_embeddings(tmp_path / f"{name}.parquet") for name in "ls")
+    assert one[:3] == other[:3]
+    assert one.ids[0] == "2d-0"
+    assert np.allclose(one.embeddings, other.embeddings, atol=1e-4)
+
+
+def test_one_line_for_one_file(trained: Bundle, collection: Path, tmp_path: Path) -> None:
+    assert embed(trained, tmp_path / "e.parquet", str(collection / "3d-0.nii")) == 0
+    assert read_embeddings(tmp_path / "e.parquet").paths == ["3d-0.nii"]
+
+
+def test_search_by_text_image_and_id(
+    trained: Bundle, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = [str(collection / f"{source}.json") for source in ("2d", "3d")]
+    assert embed(trained, tmp_path / "e.parquet", *lists) == 0
+    models = str(trained.output_dir / "models")
+    words = ["search", str(tmp_path / "e.parquet"), "--checkpoint", models, "--top", "2", "--json"]
+    queries = ["--text", SENTENCE, "--image", str(collection / "2d-1.png"), "--id", "3d-0"]
+    capsys.readouterr()
+    assert main([*words, *queries]) == 0
+    text, image, row = json.loads(capsys.readouterr().out)
+    encoder, table = load_encoder(models), read_embeddings(tmp_path / "e.parquet")
+    expected = table.embeddings @ encoder.text(SENTENCE).numpy()
+    assert text["hits"][0]["id"] == table.ids[int(expected.argmax())]
+    assert text["hits"][0]["similarity"] == pytest.approx(float(expected.max()), abs=1e-5)
+    assert image["hits"][0]["id"] == "2d-1"
+    assert [len(found["hits"]) for found in (text, image, row)] == [2, 2, 2]
+    assert "3d-0" not in [hit["id"] for hit in row["hits"]]
+    assert main([*words[:-1], "--id", "3d-0", "--dimension", "2d"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "id: 3d-0"
+    assert [line.split()[2] for line in lines[1:]] == ["2d", "2d"]
+
+
+def test_wrong_searches_stop_with_a_sentence(
+    trained: Bundle, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert embed(trained, tmp_path / "e.parquet", str(collection / "2d-0.png")) == 0
+    other = shutil.copytree(trained.output_dir / "models", tmp_path / "other")
+    with (other / "model.pt").open("ab") as file:
+        file.write(b"\0")
+    for words, said in (
+        (["--id", "nobody"], "must be in the table, got 'nobody'"),
+        (["--text", SENTENCE, "--checkpoint", str(other)], "must be the one that made the table"),
+        (["--id", "2d-0.png", "--dimension", "3d"], "must have rows of dimension 3d"),
+    ):
+        assert main(["search", str(tmp_path / "e.parquet"), *words]) == 2
+        assert said in capsys.readouterr().err
+    assert (
+        embed(trained, tmp_path / "f.parquet", str(collection / "2d-0.png"), str(collection / "2d-0.png"))
+        == 2
+    )
+    assert "must be named once" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["search", str(tmp_path / "e.parquet")])
