@@ -16,6 +16,7 @@ VERBS = {
     "doctor": "versions, devices and the properties of each bundle, with a remedy for whatever is broken",
     "embed": "X-rays and CTs to embeddings, and how near each is to a sentence",
     "phantom": "X-rays and CTs of synthetic patients with reports, labels and lesion masks, on disk",
+    "prepare": "a corpus's official download, or one's own folders, to checked datalists",
 }
 
 

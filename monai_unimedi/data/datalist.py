@@ -30,6 +30,7 @@ __all__ = [
     "load_datalist",
     "section_names",
     "split_by_patient",
+    "word_count",
 ]
 
 logger = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def check_datalist(
     _check_unique_ids(rows, source)
     if "report" not in keys:
         return list(rows)
-    bad = [index for index, row in enumerate(rows) if _word_count(row["report"]) < min_tokens]
+    bad = [index for index, row in enumerate(rows) if word_count(row["report"]) < min_tokens]
     if bad and on_bad_report == "raise":
         places = "; ".join(_where(source, index, rows[index]) for index in bad[:_LISTED])
         raise ValueError(
@@ -166,7 +167,8 @@ def _check_unique_ids(rows: Sequence[Row], source: str) -> None:
         raise ValueError(f"Each id (key 'id') must occur once, got again: {'; '.join(places[:_LISTED])}.")
 
 
-def _word_count(report: str) -> int:
+def word_count(report: str) -> int:
+    """Words of a cleaned report: pieces between spaces that have a letter or a digit."""
     return sum(any(c.isalnum() for c in word) for word in ReportText()(report).split())
 
 
