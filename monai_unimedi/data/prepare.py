@@ -62,9 +62,8 @@ class Gathering:
             self.notes.append(item.text)
 
     def _keep(self, found: Found) -> str | None:
-        row = {"id": "", "patient": found.row["id"], **found.row}
-        row = {key: value for key, value in row.items() if value is not None}
-        row["id"], row["patient"] = str(row["id"]), str(row["patient"])
+        row = {key: value for key, value in found.row.items() if value is not None}
+        row |= {"id": str(row["id"]), "patient": str(row.get("patient", row["id"]))}
         missing = [key for key in PATH_KEYS if _is_path(row, key) and not os.path.exists(row[key])]
         if missing:
             return f"the {missing[0].replace('_', ' ')} file is missing"

@@ -61,6 +61,8 @@ def read_header(path: Path) -> DicomFile | str:
     try:
         if str(header.get("SOPClassUID", "")) == _DICOMDIR or path.name.upper() == "DICOMDIR":
             return "a DICOMDIR, no image"
+        if "Modality" not in header and "SOPInstanceUID" not in header:
+            return "the DICOM header cannot be read"
         return _is_short(path, header) or _as_file(path, header)
     except (TypeError, ValueError, AttributeError, OSError):
         return "the DICOM header cannot be read"

@@ -89,8 +89,8 @@ class Reports:
 
     def match(self, file: DicomFile) -> tuple[str, str]:
         """The report's text of an image, or why there is none: one of the two is empty."""
-        found = self.reports.get(file.accession) or self.reports.get(file.study)
-        if not file.accession and not found:
+        found = self.reports.get(file.accession, self.reports.get(file.study))
+        if not file.accession and found is None:
             return "", "no accession number, and no report of the study"
         if found is None:
             return "", "no report for the accession number"

@@ -100,12 +100,12 @@ def read_columns(path: str | os.PathLike) -> list[str]:
 
 def _open(path: Path) -> tuple[list[str], Iterator[list[str]]]:
     csv.field_size_limit(_MAX_FIELD)
-    text = read_text(path)
-    header = text.lstrip().split("\n", 1)[0]
+    text = read_text(path).lstrip("\r\n")  # a first column without a name is a leading tab
+    header = text.split("\n", 1)[0]
     if not header.strip():
         raise ValueError(f"{path.name!r} must have a line of column names, got an empty file.")
     delimiter = max(_DELIMITERS, key=header.count)
-    reader = csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     return [name.strip() for name in next(reader)], reader
 
 

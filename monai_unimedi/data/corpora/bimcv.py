@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
     """One row an image, id its file's name, patient ``sub-...``."""
-    images, reports, weaker = [], {}, {}
+    images: list[Path] = []
+    reports: dict[tuple[str, str], str] = {}
+    weaker: dict[tuple[str, str], str] = {}
     for path in list_files(root):
         if path.name.endswith("_sessions.tsv"):
             reports |= _sessions(path)
@@ -87,7 +89,7 @@ def _refused(path: Path, source: str, options: argparse.Namespace) -> str | None
 
 def _volume_problem(path: Path, min_slices: int) -> str | None:
     try:
-        shape = nibabel.load(path).shape
+        shape = nibabel.Nifti1Image.from_filename(path).shape
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError):
         return "the image file cannot be read"
     if len(shape) != 3:

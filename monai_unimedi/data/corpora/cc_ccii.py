@@ -114,7 +114,7 @@ def _natural(parts: tuple[str, ...] | list[str]) -> list[list[tuple[int, str]]]:
 
 def _lists(root: Path) -> dict[tuple[str, str, str], str]:
     """The official list of each (class, patient, scan)."""
-    lists = {}
+    lists: dict[tuple[str, str, str], str] = {}
     for name, section in LISTS.items():
         path = find_file(root, [f"ct_{name}.json", f"*/ct_{name}.json"])
         content = json.loads(path.read_text(encoding="utf-8")) if path else {}

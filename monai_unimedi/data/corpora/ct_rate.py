@@ -93,10 +93,10 @@ def _refused(file: Path) -> str | None:
     if not file.is_file():
         return "the image file is missing"
     try:
-        header = nibabel.load(file).header
+        zooms = nibabel.Nifti1Image.from_filename(file).header.get_zooms()
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError):
         return "the image file cannot be read"
-    if not file.parents[2].name.endswith("_fixed") and all(s == 1 for s in header.get_zooms()[:3]):
+    if not file.parents[2].name.endswith("_fixed") and all(size == 1 for size in zooms[:3]):
         return "first release, not in Hounsfield units and without spacing: download train_fixed, valid_fixed"
     return None
 

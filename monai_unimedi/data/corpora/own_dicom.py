@@ -202,7 +202,9 @@ class _Tree:
 
 def _without_copies(files: list[DicomFile]) -> tuple[list[DicomFile], list[DicomFile]]:
     """Files of one series, and those that are the same instance at the same place once more."""
-    seen, kept, copies = set(), [], []
+    seen = set()
+    kept: list[DicomFile] = []
+    copies: list[DicomFile] = []
     for file in files:
         key = file.instance, file.position
         (copies if key in seen else kept).append(file)
