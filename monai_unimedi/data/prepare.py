@@ -78,10 +78,11 @@ class Gathering:
         self.rows.setdefault(found.source, {}).setdefault(found.section, []).append(row)
         return None
 
-    def _report(self, raw: str) -> tuple[str, str]:
-        if not raw.strip():
+    def _report(self, raw: str | Mapping[str, str]) -> tuple[str, str]:
+        texts = [raw] if isinstance(raw, str) else raw.values()
+        if not any(text.strip() for text in texts):
             return "", "the report is empty"
-        text = _chosen(raw, self.report_text)
+        text = _chosen(raw, self.report_text) if isinstance(raw, str) else choose_text(raw, self.report_text)
         if word_count(text) >= self.min_words:
             return text, ""
         part = {"both": "findings and impression", "longer": "findings or impression"}.get(

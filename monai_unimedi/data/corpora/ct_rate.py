@@ -17,10 +17,12 @@ import nibabel
 
 from monai_unimedi.data.corpora.items import Found, Item, LabelNames, LeftOut, Note, find_file, require_file
 from monai_unimedi.data.prepare_tables import read_columns, read_table, read_text
+from monai_unimedi.data.report_text import clean_text
 
 __all__ = ["AMOUNTS", "add_arguments", "items"]
 
 AMOUNTS = {"validation": 0.05}
+REPORT = {"findings": "Findings_EN", "impression": "Impressions_EN"}
 # official name: list, reports, labels
 SPLITS = {
     "train": ("training", "train_reports.csv", "train_predicted_labels.csv"),
@@ -49,7 +51,7 @@ def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
         names = next(iter(known.values()), (names,))[0]
         elsewhere = _not_chest(root, split)
         folder, seen = _volumes(root, split), set()
-        for line in read_table(path, ("VolumeName", "Findings_EN", "Impressions_EN")):
+        for line in read_table(path, ("VolumeName", *REPORT.values())):
             volume = line["VolumeName"]
             name = volume.removesuffix(".nii.gz")
             parts = name.split("_")
@@ -65,7 +67,7 @@ def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
             row = {
                 "id": name,
                 "image": str(file),
-                "report": _report(line),
+                "report": {name: clean_text(line[column]) for name, column in REPORT.items()},
                 "patient": "_".join(parts[:2]),
                 "scan": scan,
                 "label": known[name][1] if name in known else None,
@@ -99,12 +101,6 @@ def _refused(file: Path) -> str | None:
     if not file.parents[2].name.endswith("_fixed") and all(size == 1 for size in zooms[:3]):
         return "first release, not in Hounsfield units and without spacing: download train_fixed, valid_fixed"
     return None
-
-
-def _report(line: dict[str, str]) -> str:
-    headings = {"Findings_EN": "FINDINGS", "Impressions_EN": "IMPRESSION"}
-    texts = {heading: line[column] for column, heading in headings.items()}
-    return "\n".join(f"{heading}: {text}" for heading, text in texts.items() if text)
 
 
 def _labels(root: Path, name: str) -> dict[str, tuple[list[str], list[int]]]:

@@ -25,7 +25,7 @@ class Found(NamedTuple):
     """One row.
 
     Its ``id`` and ``image`` are needed, ``patient`` is the id where it is missing. ``image``, ``lesion_mask``
-    and a string under ``label`` are paths. ``report`` is raw text, without which the row has no report.
+    and a string under ``label`` are paths. ``report`` is raw text or clean sections; a row may have none.
     """
 
     row: dict[str, Any]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from monai_unimedi.data.corpora.items import Found, Item, LeftOut, Note, find_file, list_files
 from monai_unimedi.data.prepare_tables import read_table
+from monai_unimedi.data.report_text import open_i_sections
 
 __all__ = ["AMOUNTS", "add_arguments", "items"]
 
@@ -52,8 +53,9 @@ def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
 
 def _study(path: Path, root: Path, images: dict[str, Path], projections: dict[str, str]) -> Iterator[Item]:
     try:
-        tree = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError:
+        content = path.read_bytes()
+        tree, sections = ElementTree.fromstring(content), open_i_sections(content)
+    except (ElementTree.ParseError, ValueError):
         yield LeftOut(path.relative_to(root).as_posix(), "the XML cannot be read")
         return
     uid = tree.find("uId")
@@ -68,14 +70,8 @@ def _study(path: Path, root: Path, images: dict[str, Path], projections: dict[st
         elif name not in images:
             yield LeftOut(name, "the image file is missing")
         else:
-            row = {"id": name, "image": str(images[name]), "report": _report(tree), "patient": patient}
+            row = {"id": name, "image": str(images[name]), "report": sections, "patient": patient}
             yield Found(row, "2d")
-
-
-def _report(tree: ElementTree.Element) -> str:
-    """The sections under their labels, as a report would have them."""
-    texts = [(node.get("Label", ""), (node.text or "").strip()) for node in tree.iter("AbstractText")]
-    return "\n".join(f"{label}: {text}" for label, text in texts if text)
 
 
 def _projections(root: Path) -> dict[str, str]:

@@ -107,7 +107,7 @@ def test_dicom_left_out_files_have_their_reason(prepared: Prepared) -> None:
     }
 
 
-def test_dicom_addenda_are_joined_and_lost_zeros_are_pointed_out(prepared: Prepared) -> None:
+def test_dicom_several_reports_are_joined_and_lost_zeros_are_pointed_out(prepared: Prepared) -> None:
     reports = [row["report"] for row in prepared.rows_of_all("2d").values()]
     assert sum("Small nodule" in report and "case 2" in report for report in reports) == 1
     notes = " ".join(prepared.summary["notes"])

@@ -95,7 +95,7 @@ def own_reports(path: Path) -> Path:
         for n in range(1, 9)
     ]
     rows += [
-        {"Accession Number": "A0002", "MRN": "P2", "Report Text": "ADDENDUM: Small nodule on the left."},
+        {"Accession Number": "A0002", "MRN": "P2", "Report Text": "IMPRESSION: Small nodule on the left."},
         {"Accession Number": "A0011", "MRN": "P99", "Report Text": "FINDINGS: Of somebody else."},
         {"Accession Number": "777", "MRN": "P9", "Report Text": "FINDINGS: Spreadsheet took the zero."},
         {"Accession Number": "A0099", "MRN": "P50", "Report Text": "FINDINGS: No image here."},
