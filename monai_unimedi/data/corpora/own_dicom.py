@@ -126,7 +126,7 @@ class _Tree:
                 self.nearly += self._is_nearly(file, reason)
                 reason = self._refused(file) or reason
                 if file.instance in seen and not reason:
-                    reason = "a copy of another file (SOPInstanceUID)"
+                    reason = "another file has the same SOPInstanceUID"
                 seen.add(file.instance)
                 row = {"id": self._id(file.instance), "image": str(file.path), "report": text}
                 row |= {"patient": self._patient(file), "study": self._id(file.study)}
@@ -159,7 +159,7 @@ class _Tree:
     def _volume(self, files: list[DicomFile], is_smaller: bool) -> Iterator[Item]:
         slices, copies = _without_copies(without_localizers(files))
         for copy in copies:
-            yield LeftOut(_within(self.root, copy.path), "a copy of another file (SOPInstanceUID)")
+            yield LeftOut(_within(self.root, copy.path), "another file has the same SOPInstanceUID")
         first = files[0]
         name = f"{_within(self.root, first.path.parent)} (series {self._id(first.series)})"
         text, unmatched = self.reports.match(first)

@@ -91,7 +91,7 @@ def test_dicom_left_out_files_have_their_reason(prepared: Prepared) -> None:
     assert named == {
         "cts/coronal": "not axial: coronal, sagittal or oblique",
         "cts/gap": "slices are missing",
-        "cts/mixed/copy.dcm": "a copy of another file (SOPInstanceUID)",
+        "cts/mixed/copy.dcm": "another file has the same SOPInstanceUID",
         "cts/scout": "localizer",
         "cts/short": "under 20 slices",
         "cts/tilt": "gantry tilt: the slices are sheared",
@@ -101,7 +101,7 @@ def test_dicom_left_out_files_have_their_reason(prepared: Prepared) -> None:
         "other/readme.txt": "not a DICOM file",
         "other/truncated.dcm": "the file is truncated",
         "xrays/frames.dcm": "several frames",
-        "xrays/röntgen 1.dcm": "a copy of another file (SOPInstanceUID)",
+        "xrays/röntgen 1.dcm": "another file has the same SOPInstanceUID",
         "xrays/without_number.dcm": "no accession number, and no report of the study",
         "xrays/zeros.dcm": "no report for the accession number",
     }
