@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -285,3 +286,23 @@ def test_wrong_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert not (tmp_path / corpus).exists()
     assert main(["rsna", "--root", str(tmp_path / "no"), "--output", str(tmp_path / "out")]) == 1
     assert "--root must be a folder" in capsys.readouterr().err
+
+
+def test_documentation_names_every_corpus_with_its_command(repository: Path) -> None:
+    text = (repository / "docs" / "corpora.md").read_text()
+    named = set(re.findall(r"python -m monai_unimedi prepare (\w+)", text))
+    assert named - {"CORPUS"} <= set(CORPORA)
+    headed = {
+        name for line in re.findall(r"^### (.+)$", text, flags=re.MULTILINE) for name in line.split(", ")
+    }
+    assert headed | {"csv", "dicom"} == set(CORPORA)
+
+
+@pytest.mark.parametrize("corpus", sorted(CORPORA))
+def test_documented_options_exist(corpus: str, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([corpus, "--help"])
+    known = set(re.findall(r"--\w+", capsys.readouterr().out))
+    text = (repository / "docs" / "corpora.md").read_text()
+    commands = re.findall(rf"python -m monai_unimedi prepare {corpus}\b([^`\n]*)", text)
+    assert all(option in known for command in commands for option in re.findall(r"--\w+", command))

@@ -41,43 +41,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
     """One row a volume, id its name, patient ``train_1`` of ``train_1_a_1``."""
+    places = [place for _, reports, _ in SPLITS.values() for place in _places(reports)]
+    require_file(root, places, "CT-RATE's reports")
     yield Note("values are Hounsfield units as the files give them: do not rescale again")
-    names: list[str] = []
-    for split, (section, reports, labels) in SPLITS.items():
-        path = find_file(root, _places(reports))
-        if path is None:
-            continue
-        known = _labels(root, labels)
-        names = next(iter(known.values()), (names,))[0]
-        elsewhere = _not_chest(root, split)
-        folder, seen = _volumes(root, split), set()
-        for line in read_table(path, ("VolumeName", *REPORT.values())):
-            volume = line["VolumeName"]
-            name = volume.removesuffix(".nii.gz")
-            parts = name.split("_")
-            scan = "_".join(parts[:3])
-            file = folder / "_".join(parts[:2]) / scan / volume
-            reason = "not a chest (no_chest list)" if name in elsewhere else _refused(file)
-            if reason is None and options.reconstructions == "first" and scan in seen:
-                reason = "another reconstruction of the scan is kept"
-            if reason is not None:
-                yield LeftOut(name, reason)
-                continue
-            seen.add(scan)
-            row = {
-                "id": name,
-                "image": str(file),
-                "report": {name: clean_text(line[column]) for name, column in REPORT.items()},
-                "patient": "_".join(parts[:2]),
-                "scan": scan,
-                "label": known[name][1] if name in known else None,
-            }
-            yield Found(row, "3d", section)
-    if not names:
-        reports_are = [place for _, name, _ in SPLITS.values() for place in _places(name)]
-        require_file(root, reports_are, "CT-RATE's reports")
-    else:
+    for split in SPLITS:
+        yield from _split(root, split, options)
+
+
+def _split(root: Path, split: str, options: argparse.Namespace) -> Iterator[Item]:
+    section, reports, labels = SPLITS[split]
+    path = find_file(root, _places(reports))
+    names, known = _labels(root, labels)
+    if names:
         yield LabelNames("3d", names)
+    elsewhere, folder, seen = _not_chest(root, split), _volumes(root, split), set()
+    for line in read_table(path, ("VolumeName", *REPORT.values())) if path else ():
+        volume = line["VolumeName"]
+        name = volume.removesuffix(".nii.gz")
+        patient, scan = name.rsplit("_", 2)[0], name.rsplit("_", 1)[0]
+        file = folder / patient / scan / volume
+        reason = "not a chest (no_chest list)" if name in elsewhere else _refused(file)
+        if reason is None and options.reconstructions == "first" and scan in seen:
+            reason = "another reconstruction of the scan is kept"
+        if reason is not None:
+            yield LeftOut(name, reason)
+            continue
+        seen.add(scan)
+        report = {part: clean_text(line[column]) for part, column in REPORT.items()}
+        row = {"id": name, "image": str(file), "report": report, "patient": patient, "scan": scan}
+        yield Found(row | {"label": known.get(name)}, "3d", section)
 
 
 def _places(name: str) -> list[str]:
@@ -103,14 +95,16 @@ def _refused(file: Path) -> str | None:
     return None
 
 
-def _labels(root: Path, name: str) -> dict[str, tuple[list[str], list[int]]]:
+def _labels(root: Path, name: str) -> tuple[list[str], dict[str, list[int]]]:
+    """Names, and the values of each volume; empty where the table is missing."""
     path = find_file(root, _places(name))
     if path is None:
-        return {}
+        return [], {}
     names = [column for column in read_columns(path) if column != "VolumeName"]
-    return {
-        line["VolumeName"].removesuffix(".nii.gz"): (names, [int(float(line[n] or 0)) for n in names])
-        for line in read_table(path, ("VolumeName",))
+    lines = read_table(path, ("VolumeName",))
+    return names, {
+        line["VolumeName"].removesuffix(".nii.gz"): [int(float(line[n] or 0)) for n in names]
+        for line in lines
     }
 
 

@@ -36,20 +36,18 @@ def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
     """One row an image, id its dicom_id, patient its subject_id."""
     metadata = require_file(root, ["mimic-cxr-2*-metadata.csv*"], "The metadata of MIMIC-CXR-JPG")
     splits = _splits(root)
-    labels = _labels(root) if options.labels else {}
+    names, labels = _labels(root) if options.labels else ([], {})
     reports = _report_root(root, options.reports)
-    if labels:
-        yield LabelNames("2d", next(iter(labels.values()))[0])
+    if names:
+        yield LabelNames("2d", names)
     study, text = "", None
     columns = ("dicom_id", "subject_id", "study_id", "ViewPosition")
     for line in read_table(metadata, columns):
         name, patient = line["dicom_id"], line["subject_id"]
         view = line["ViewPosition"] or "not stated"
-        if view not in options.views:
-            yield LeftOut(name, f"the view is {view}")
-            continue
-        if name not in splits:
-            yield LeftOut(name, "the official split has no such image")
+        if view not in options.views or name not in splits:
+            is_other = view not in options.views
+            yield LeftOut(name, f"the view is {view}" if is_other else "the official split has no such image")
             continue
         folder = Path(f"p{patient[:2]}", f"p{patient}")
         if line["study_id"] != study:
@@ -61,7 +59,7 @@ def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
             "patient": patient,
             "study": study,
             "view": view,
-            "label": labels[study][1] if study in labels else None,
+            "label": labels.get(study),
         }
         found = Found(row, "2d", splits[name])
         yield LeftOut(name, "the study has no report file") if text is None else found
@@ -79,13 +77,12 @@ def _splits(root: Path) -> dict[str, str]:
     return splits
 
 
-def _labels(root: Path) -> dict[str, tuple[list[str], list[int]]]:
+def _labels(root: Path) -> tuple[list[str], dict[str, list[int]]]:
+    """Names, and the values of each study."""
     path = require_file(root, ["mimic-cxr-2*-chexpert.csv*"], "The labels of MIMIC-CXR-JPG")
     names = [name for name in read_columns(path) if name not in ("subject_id", "study_id")]
-    return {
-        line["study_id"]: (names, [int(_is_one(line[name])) for name in names])
-        for line in read_table(path, ("study_id",))
-    }
+    lines = read_table(path, ("study_id",))
+    return names, {line["study_id"]: [int(_is_one(line[name])) for name in names] for line in lines}
 
 
 def _is_one(cell: str) -> bool:
