@@ -23,7 +23,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 STARTERS = ("make", "python", "torchrun")
 ALREADY_THERE = {". .venv/bin/activate"}
-PLACEHOLDERS = {"X.json", "Y.json", "MIMIC.json", "BIMCV.json", "DATA"}  # the reader's own
+PLACEHOLDERS = {"X.json", "Y.json", "MIMIC.json", "BIMCV.json", "DATA", "DICOM"}  # the reader's own
 
 
 def blocks(language: str) -> list[str]:

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports of one's own DICOM files: by accession number from a table or from text files, or DICOM SR.
+
+Matching is exact. Several different reports of one accession number (an addendum) are joined in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from monai_unimedi.data.corpora.items import list_files
+from monai_unimedi.data.prepare_dicom import DicomFile
+from monai_unimedi.data.prepare_tables import find_column, read_columns, read_table, read_text
+
+__all__ = ["Reports", "structured_report_text"]
+
+ACCESSION = ("AccessionNumber", "accession", "accession_no", "accession_nr", "acc", "acc_no")
+STUDY = ("StudyInstanceUID", "study_uid", "study_instance")
+REPORT = ("report", "report_text", "text", "radiology_report", "befund", "informe", "findings", "narrative")
+PATIENT = ("PatientID", "patient", "mrn", "subject_id")
+TEXTS = (".txt", ".text", ".md")
+_SECTIONS = ("finding", "impression", "conclusion", "history", "indication", "comparison", "technique")
+
+
+class _Report(NamedTuple):
+    text: str
+    patient: str  # empty where the table does not say
+
+
+class Reports:
+    """Reports by accession number, and by study where an SR object or a table has no such number."""
+
+    def __init__(self) -> None:
+        self.reports: dict[str, list[_Report]] = {}
+        self.joined: set[str] = set()
+        self._without_zeros: set[str] | None = None
+
+    def add(self, key: str, text: str, patient: str = "") -> None:
+        """A report under an accession number or StudyInstanceUID; a text that is there adds nothing."""
+        known = self.reports.setdefault(key, [])
+        if text.strip() and text not in [report.text for report in known]:
+            known.append(_Report(text, patient))
+
+    def add_table(self, path: Path, accession: str | None, report: str | None, patient: str | None) -> None:
+        """Every row of a CSV file; the columns are found by their usual names where they are not given.
+
+        Raises:
+            ValueError: When a column is missing; the message names those that are there.
+        """
+        names = read_columns(path)
+        key = accession or find_column(names, ACCESSION) or find_column(names, STUDY)
+        text = report or find_column(names, REPORT)
+        for option, column in (("--accession", key), ("--report", text)):
+            if column not in names:
+                raise ValueError(
+                    f"{path.name!r} must have a column for {option}; its columns are "
+                    f"{', '.join(map(repr, names))}: name one."
+                )
+        owner = patient or find_column(names, PATIENT)
+        for line in read_table(path, [column for column in (key, text, patient) if column]):
+            if line[str(key)]:
+                self.add(line[str(key)], line[str(text)], line[owner] if owner else "")
+
+    def add_folder(self, folder: Path) -> None:
+        """Every text file, named by its accession number.
+
+        Raises:
+            ValueError: When there is none.
+        """
+        paths = [path for path in list_files(folder) if path.suffix.lower() in TEXTS]
+        if not paths:
+            raise ValueError(
+                f"--reports must be a table or a folder of text files named by accession number "
+                f"({', '.join(TEXTS)}), found none in {str(folder)!r}."
+            )
+        for path in paths:
+            self.add(path.stem, read_text(path))
+
+    def add_structured(self, file: DicomFile) -> None:
+        """One DICOM SR object, under its accession number and its study."""
+        text = structured_report_text(pydicom.dcmread(file.path))
+        for key in {file.accession, file.study} - {""}:
+            self.add(key, text, file.patient)
+
+    def match(self, file: DicomFile) -> tuple[str, str]:
+        """The report's text of an image, or why there is none: one of the two is empty."""
+        found = self.reports.get(file.accession, self.reports.get(file.study))
+        if not file.accession and found is None:
+            return "", "no accession number, and no report of the study"
+        if found is None:
+            return "", "no report for the accession number"
+        if not found:
+            return "", "the report is empty"
+        if any(report.patient and file.patient and report.patient != file.patient for report in found):
+            return "", "the report is another patient's"
+        if len(found) > 1:
+            self.joined.add(file.accession or file.study)
+        return "\n".join(report.text for report in found), ""
+
+    def nearly(self, file: DicomFile) -> bool:
+        """Whether the accession number would match but for leading zeros, which spreadsheets take away."""
+        if self._without_zeros is None:
+            self._without_zeros = {key.lstrip("0") for key in self.reports}
+        return file.accession.lstrip("0") in self._without_zeros
+
+
+def structured_report_text(report: Dataset) -> str:
+    """The text of a DICOM SR object: headings of containers and texts in the order of the content tree.
+
+    Codes and numbers come as ``name: value``; names of persons, dates, identifiers and references to images
+    are left out.
+    """
+    return "\n".join(_lines(report.get("ContentSequence") or []))
+
+
+def _lines(content: list[Dataset]) -> Iterator[str]:
+    for item in content:
+        name, kind = _meaning(item, "ConceptNameCodeSequence"), str(item.get("ValueType", ""))
+        if kind == "CONTAINER":
+            if _is_section(name):
+                yield f"{name}:"
+            yield from _lines(item.get("ContentSequence") or [])
+        elif kind == "TEXT":
+            text = str(item.get("TextValue", "")).strip()
+            yield f"{name}: {text}" if _is_section(name) and name.lower() != "finding" else text
+            yield from _lines(item.get("ContentSequence") or [])
+        elif kind == "CODE":
+            yield f"{name}: {_meaning(item, 'ConceptCodeSequence')}"
+        elif kind == "NUM":
+            for value in item.get("MeasuredValueSequence") or []:
+                unit = _meaning(value, "MeasurementUnitsCodeSequence")
+                yield f"{name}: {value.get('NumericValue', '')} {unit}".rstrip()
+
+
+def _is_section(name: str) -> bool:
+    return name.lower().startswith(_SECTIONS)
+
+
+def _meaning(item: Dataset, sequence: str) -> str:
+    codes = item.get(sequence) or []
+    return str(codes[0].get("CodeMeaning", "")).strip() if codes else ""

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Own data: a table of images and reports, and a tree of DICOM files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pydicom
+import pytest
+from monai.transforms import LoadImage
+
+from monai_unimedi.data.prepare_reports import structured_report_text
+from monai_unimedi.transforms import LoadXray
+from monai_unimedi.verbs.prepare import main
+from tests.data.corpora.files import UID, ct_series, ct_slice, structured_report, text, xray
+from tests.data.corpora.prepared import Prepared, prepare
+from tests.data.corpora.trees_own import own_dicom, own_reports, own_table
+
+COLUMNS = ("--image", "path", "--report", "befund", "--patient", "pid")
+
+
+def prepare_table(root: Path, output: Path, *options: str) -> Prepared:
+    return prepare("csv", root, output, "--csv", str(root / "reports.csv"), *COLUMNS, *options)
+
+
+def test_table_gives_both_dimensions_and_counts_what_cannot_be_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = prepare_table(own_table(tmp_path / "own"), tmp_path / "out")
+    assert set(found.rows_of_all("3d")) == {"cts/a.nii.gz", "cts/b"}
+    rows = found.rows_of_all("2d")
+    assert set(rows) == {"xrays/année 1.png", *(f"xrays/{n}.png" for n in (2, 5, 6, 7, 8))}
+    assert rows["xrays/année 1.png"]["report"].startswith("Kein Erguß")
+    assert found.reasons == {
+        "the image file is missing": 1,
+        "the report is empty": 1,
+        "the id occurs twice": 1,
+        "the image is of no known kind": 1,
+        "the image's cell is empty": 1,
+    }
+    assert "reports.csv is not UTF-8; read as Windows-1252" in caplog.text
+    assert "Kein" not in caplog.text
+
+
+def test_table_splits_and_labels_come_from_its_columns(tmp_path: Path) -> None:
+    root = own_table(tmp_path / "own")
+    options = ("--split", "part", "--label", "effusion", "--validation", "0", "--test", "0")
+    found = prepare_table(root, tmp_path / "out", *options)
+    assert list(found.rows("2d", "test")) == ["xrays/5.png"]
+    assert list(found.rows("2d", "validation")) == ["xrays/6.png"]
+    assert found.reasons["the split is none of train, val, test"] == 1
+    assert found.lists("2d")["label_names"] == ["effusion"]
+    assert found.rows("2d")["xrays/2.png"]["label"] == [1]
+    classes = prepare_table(root, tmp_path / "classes", "--label", "class")
+    assert classes.lists("2d")["label_names"] == ["A", "B"]
+    assert classes.rows_of_all("2d")["xrays/2.png"]["label"] == [0, 1]
+
+
+def test_table_without_the_column_says_which_columns_it_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = own_table(tmp_path / "own")
+    arguments = ["--csv", str(root / "reports.csv"), "--image", "file", "--patient", "pid"]
+    assert main(["csv", "--root", str(root), "--output", str(tmp_path / "out"), *arguments]) == 1
+    printed = capsys.readouterr().err
+    assert "must have the columns 'file'; its columns are 'path', 'befund', 'pid'" in printed
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return own_dicom(tmp_path_factory.mktemp("hospital") / "files")
+
+
+@pytest.fixture(scope="module")
+def prepared(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder = tmp_path_factory.mktemp("prepared")
+    reports = own_reports(folder / "reports.csv")
+    return prepare("dicom", tree, folder / "out", "--reports", str(reports))
+
+
+def test_dicom_keeps_whole_axial_series_and_single_xrays(prepared: Prepared) -> None:
+    assert len(prepared.rows_of_all("2d")) == 6 and len(prepared.rows_of_all("3d")) == 3
+    assert prepared.status == 0
+
+
+def test_dicom_left_out_files_have_their_reason(prepared: Prepared) -> None:
+    lines = (prepared.output / "left_out.csv").read_text().splitlines()[1:]
+    found = dict(line.strip('"').split('","') for line in lines)
+    named = {name.split(" (series")[0]: reason for name, reason in found.items()}
+    assert named == {
+        "cts/coronal": "not axial: coronal, sagittal or oblique",
+        "cts/gap": "slices are missing",
+        "cts/mixed/copy.dcm": "another file has the same SOPInstanceUID",
+        "cts/scout": "localizer",
+        "cts/short": "under 20 slices",
+        "cts/tilt": "gantry tilt: the slices are sheared",
+        "other/another.dcm": "the report is another patient's",
+        "other/broken.dcm": "the DICOM header cannot be read",
+        "other/mr.dcm": "modality MR: no X-ray or CT",
+        "other/readme.txt": "not a DICOM file",
+        "other/truncated.dcm": "the file is truncated",
+        "xrays/frames.dcm": "several frames",
+        "xrays/röntgen 1.dcm": "another file has the same SOPInstanceUID",
+        "xrays/without_number.dcm": "no accession number, and no report of the study",
+        "xrays/zeros.dcm": "no report for the accession number",
+    }
+
+
+def test_dicom_several_reports_are_joined_and_lost_zeros_are_pointed_out(prepared: Prepared) -> None:
+    reports = [row["report"] for row in prepared.rows_of_all("2d").values()]
+    assert sum("Small nodule" in report and "case 2" in report for report in reports) == 1
+    notes = " ".join(prepared.summary["notes"])
+    assert "1 images would find a report without leading zeros" in notes
+    assert "1 accession numbers have several reports" in notes
+
+
+def test_dicom_ids_are_pseudonyms_and_no_header_text_is_kept(prepared: Prepared, tree: Path) -> None:
+    content = (prepared.output / "datalist_2d.json").read_text()
+    content += (prepared.output / "datalist_3d.json").read_text() + (
+        prepared.output / "summary.json"
+    ).read_text()
+    assert UID not in content and "Secret" not in content and str(tree) not in content
+    row = next(iter(prepared.rows("2d").values()))
+    assert len(row["id"]) == len(row["patient"]) == 16
+
+
+def test_dicom_patient_of_two_studies_is_one_patient(prepared: Prepared) -> None:
+    rows = [row for row in prepared.rows_of_all("2d").values() if row["report"].endswith(("1.", "6."))]
+    assert len({row["patient"] for row in rows}) == 1 and len({row["study"] for row in rows}) == 2
+
+
+def test_dicom_series_that_share_a_folder_are_linked_apart_and_read_as_volumes(
+    prepared: Prepared, tree: Path
+) -> None:
+    paths = [tree / row["image"] for row in prepared.rows_of_all("3d").values()]
+    assert sum(path.parts[-2] == "series" for path in paths) == 2
+    assert sum(os.path.normpath(path) == str(tree / "cts" / "alone") for path in paths) == 1
+    for path in paths:
+        volume = LoadImage(image_only=True, ensure_channel_first=True)(path)
+        assert tuple(volume.shape) == (1, 18, 16, 24)
+        assert float(volume.pixdim[2]) == pytest.approx(2.0)
+        assert float(volume.min()) == -1024
+
+
+def test_dicom_xrays_are_read(prepared: Prepared, tree: Path) -> None:
+    for row in prepared.rows_of_all("2d").values():
+        assert tuple(LoadXray()(tree / row["image"]).shape) == (1, 24, 20)
+
+
+def test_dicom_reports_come_from_text_files_by_accession_number(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        xray(tmp_path / "files" / f"{number}.dcm", number)
+    text(tmp_path / "texts" / "2026" / "A0001.txt", "The lungs are clear.")
+    text(tmp_path / "texts" / "A0002.txt", " ")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "out", "--reports", str(tmp_path / "texts"))
+    assert [row["report"] for row in found.rows("2d").values()] == ["The lungs are clear."]
+    assert found.reasons == {"the report is empty": 1, "no report for the accession number": 1}
+
+
+def test_dicom_reports_come_from_structured_reports_of_the_tree(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    ct_series(root / "a", 1)
+    ct_series(root / "b", 2, AccessionNumber="")  # found by its study
+    for number in (1, 2):
+        structured_report(
+            root / "sr" / f"{number}", number, f"Heart of normal size, case {number}.", "Normal."
+        )
+    found = prepare("dicom", root, tmp_path / "out", "--keep_uids")
+    rows = found.rows("3d")
+    assert set(rows) == {f"{UID}5.1", f"{UID}5.2"}
+    assert rows[f"{UID}5.2"]["patient"] == "C2" and "case 2" in rows[f"{UID}5.2"]["report"]
+    assert "Secret" not in rows[f"{UID}5.1"]["report"]
+
+
+def test_structured_report_is_text_under_its_headings(tmp_path: Path) -> None:
+    path = structured_report(tmp_path / "sr.dcm", 1, "Nodule on the left.", "Follow-up.")
+    lines = structured_report_text(pydicom.dcmread(path)).splitlines()
+    assert lines == ["Findings:", "Nodule on the left.", "Diameter: 12 mm", "Impression: Follow-up."]
+
+
+def test_dicom_options_choose_views_series_and_body_part(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    xray(root / "1.dcm", 1)
+    xray(root / "2.dcm", 2, ViewPosition="LL")
+    xray(root / "3.dcm", 3, BodyPartExamined="HAND")
+    for number, count in ((1, 24), (2, 30)):
+        ct_series(root / f"ct{number}", number, count, StudyInstanceUID="1.2", BodyPartExamined="CHEST",
+                  AccessionNumber="B0001", PatientID="C1")  # fmt: skip
+    reports = own_reports(tmp_path / "reports.csv")
+    options = ("--views", "frontal", "--series", "largest", "--body_part", "chest", "--keep_uids")
+    found = prepare("dicom", root, tmp_path / "out", "--reports", str(reports), *options)
+    assert set(found.rows("2d")) == {f"{UID}1.1"} and set(found.rows("3d")) == {f"{UID}5.2"}
+    assert found.reasons == {
+        "the view is LL": 1,
+        "the body part is not CHEST": 1,
+        "another series of the study has more slices": 1,
+    }
+
+
+def test_dicom_slices_with_one_uid_or_one_position_are_no_volume(tmp_path: Path) -> None:
+    for index in range(24):
+        ct_slice(tmp_path / "files" / "uid" / f"{index}", 1, index, SOPInstanceUID="1.2.3")
+        place = [0.0, 0.0, 2.0 * (index // 2)]
+        ct_slice(tmp_path / "files" / "place" / f"{index}", 2, index, ImagePositionPatient=place)
+    reports = own_reports(tmp_path / "reports.csv")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "out", "--reports", str(reports))
+    assert found.status == 1
+    assert found.reasons == {"several images at one position": 1, "two slices share a SOPInstanceUID": 1}
+
+
+def test_dicom_without_any_report_says_where_reports_come_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    xray(tmp_path / "files" / "1.dcm", 1)
+    assert main(["dicom", "--root", str(tmp_path / "files"), "--output", str(tmp_path / "out")]) == 1
+    assert "--reports (a CSV file or a folder of text files)" in capsys.readouterr().err
+
+
+def test_dicom_table_whose_columns_are_not_found_is_refused_with_its_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    xray(tmp_path / "files" / "1.dcm", 1)
+    text(tmp_path / "reports.csv", "nummer,schrift\nA0001,Herz normal groß.\n")
+    arguments = ["dicom", "--root", str(tmp_path / "files"), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--reports", str(tmp_path / "reports.csv")]) == 1
+    assert "a column for --accession; its columns are 'nummer', 'schrift'" in capsys.readouterr().err
+    named = ("--reports", str(tmp_path / "reports.csv"), "--accession", "nummer", "--report", "schrift")
+    assert main([*arguments, *named]) == 0
