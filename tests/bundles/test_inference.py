@@ -93,7 +93,7 @@ def test_inference_and_three_lines_of_python_agree(trained: Bundle, images: Path
     assert set(scores) == {"deeper/b.nii", "series"}
     expected = encoder.slices(images / "deeper" / "b.nii")
     torch.testing.assert_close(torch.tensor(scores["deeper/b.nii"]["scores"]), expected, atol=1e-6, rtol=1e-4)
-    best = sorted(expected.topk(2).indices.tolist())
+    best = sorted(expected.topk(4).indices.tolist())
     assert scores["deeper/b.nii"]["selected"] == best
     assert json.loads((folder / "skipped.json").read_text()) == []
 

@@ -115,7 +115,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     models = folder / "output" / "demo" / "models"
     models.mkdir(parents=True)
-    lists = ensure_phantom(folder / "output" / "phantom", num_training=20, num_validation=2, num_test=2)
+    lists = ensure_phantom(folder / "output" / "phantom", num_training=20, num_validation=2, num_test=5)
     config = repository / "bundles" / "pretrain" / "configs" / "inference.json"
     parser = ConfigParser()
     parser.read_config(str(config))
