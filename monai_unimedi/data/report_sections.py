@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the headings of a report lie.
+
+Every run of heading words (:mod:`.report_headings`) is a candidate. What stands round it
+(:mod:`.report_page`) says how sure it is (:mod:`.report_levels`): its place in the line, what separates it
+from the text, its letters, and the words before and after it. Sure ones count by themselves; the others
+where at least two sections of the report are headed in the same way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from monai_unimedi.data.report_headings import find_words, is_title
+from monai_unimedi.data.report_levels import SURE, level_at_line_start, level_inside
+from monai_unimedi.data.report_page import FARTHEST, Page, opening, page_of, passed_decoration, see
+
+__all__ = ["CLOSING", "Heading", "find_headings"]
+
+CLOSING = "/"
+"""Section of a mark that ends one (``[/FINDINGS]``, ``END OF IMPRESSION``): what follows belongs to it."""
+
+_CLOSES = re.compile(r"(?:[<\[({]\s*/\s*|(?:^|\W)(?:end\s+of\s+(?:the\s+)?|end\s+))$")
+_TITLE_LINE = re.compile(r"^[ \t]*([A-Z0-9_][^\n:]{3,90}):", re.MULTILINE)
+_NAMED = frozenset(("findings", "impression", "joined", "report", "addendum"))
+
+
+class Heading(NamedTuple):
+    """A heading: its place, with all that decorates it, the section it opens, and words worth keeping."""
+
+    start: int
+    end: int
+    section: str
+    words: str = ""
+
+
+class _Candidate(NamedTuple):
+    heading: Heading
+    level: int
+    is_at_line_start: bool
+    style: tuple[str, str]  # letters, separator
+
+
+def find_headings(text: str) -> list[Heading]:
+    """The headings of a text in order.
+
+    Args:
+        text: lines ended by ``\\n``, see :func:`.report_cleaning.plain_lines`; a single line is well.
+    """
+    page = page_of(text)
+    spans = [span for span in find_words(page.folded) if not _is_prose(page, *span)]
+    candidates = [found for span in spans if (found := _candidate(page, *span))]
+    headings = _without_overlaps(_chosen(candidates))
+    return sorted([*headings, *_titles(page, headings)])
+
+
+def _is_prose(page: Page, start: int, end: int) -> bool:
+    """Whether small words deep in a line stand between small words: most are, and need no closer look."""
+    text = page.text
+    if page.case != "mixed" or not text[start].islower() or "\n" in text[max(0, start - FARTHEST) : start]:
+        return False
+    before, after = text[max(0, start - 3) : start].rstrip()[-1:], text[end : end + 3].lstrip(" ")[:1]
+    return start > FARTHEST and (before.islower() or before == ",") and (after.islower() or after in ",.")
+
+
+def _candidate(page: Page, start: int, end: int) -> _Candidate | None:
+    if closing := _closing(page, start, end):
+        return closing
+    seen = see(page, start, end)
+    level = level_at_line_start(page, seen) if seen.is_at_line_start else level_inside(page, seen)
+    words = f"{seen.words}{page.text[start:end]}:" if seen.words.strip() else ""
+    heading = Heading(seen.begin, seen.stop, seen.section, words)
+    return _Candidate(heading, level, seen.is_at_line_start, (seen.case, seen.separator)) if level else None
+
+
+def _closing(page: Page, start: int, end: int) -> _Candidate | None:
+    """The mark that ends a section, or nothing."""
+    line = page.text.rfind("\n", 0, start) + 1
+    before = page.folded[max(line, start - 20) : start]
+    if not (found := _CLOSES.search(before)):
+        return None
+    begin = start - len(before) + found.start()
+    is_word = "end" in found.group()
+    if is_word and not page.text[start:end].isupper() and page.folded[line:begin].strip(" *=-#<[("):
+        return None
+    begin = opening(page, line, begin)
+    stop = passed_decoration(page, end)
+    return _Candidate(Heading(begin, stop, CLOSING), SURE, False, ("", ""))
+
+
+def _chosen(candidates: Sequence[_Candidate]) -> list[Heading]:
+    """Sure candidates, and others in company; nothing that repeats, inside a line, what heads a line."""
+    sure = {c.heading.section for c in candidates if c.is_at_line_start and c.level == SURE}
+    sure.discard("record")
+    is_by_lines = len(sure) > 1
+    is_loud = all(c.style[0] == "upper" for c in candidates if c.is_at_line_start and c.level == SURE)
+    first = candidates[0].heading.start if candidates else 0
+    has_lines = any(c.is_at_line_start and c.heading.start > first for c in candidates)
+    company: dict[tuple[str, str], set[str]] = {}
+    for c in candidates:
+        company.setdefault(c.style, set()).add(c.heading.section)
+    is_headed = bool(candidates) and candidates[0].is_at_line_start and not candidates[0].heading.start
+    first_style = candidates[0].style if is_headed else None
+    chosen: list[Heading] = []
+    for c in candidates:
+        names = {heading.section for heading in chosen}
+        is_repeated = is_by_lines and c.heading.section in sure and c.heading.section != CLOSING
+        is_accompanied = len(company[c.style]) > 1
+        if c.heading.section == CLOSING:
+            chosen.append(c.heading)
+        elif c.is_at_line_start:
+            is_alone = not c.heading.start and c.heading.section in _NAMED
+            if c.level == SURE or (not is_repeated and (is_accompanied or is_alone)):
+                chosen.append(c.heading)
+        elif c.level == SURE:
+            if not is_repeated and not (is_by_lines and is_loud and c.style[0] != "upper"):
+                chosen.append(c.heading)
+        elif is_accompanied and not has_lines and c.style == first_style and c.heading.section not in names:
+            chosen.append(c.heading)
+    return chosen
+
+
+def _without_overlaps(headings: Sequence[Heading]) -> list[Heading]:
+    kept: list[Heading] = []
+    for heading in headings:
+        if not kept or heading.start >= kept[-1].end:
+            kept.append(heading)
+        elif heading.end > kept[-1].end:
+            kept.append(heading._replace(start=kept[-1].end))
+    return kept
+
+
+def _titles(page: Page, headings: Sequence[Heading]) -> Iterator[Heading]:
+    """Names of examinations at line starts, outside findings and impression: what follows has no heading."""
+    if "\n" not in page.text:
+        return
+    for found in _TITLE_LINE.finditer(page.text):
+        before = [heading for heading in headings if heading.start <= found.start()]
+        is_inside = bool(before) and (before[-1].section in _NAMED or before[-1].end > found.start())
+        if not is_inside and is_title(page.folded[found.start(1) : found.end(1)]):
+            yield Heading(found.start(), found.end(), "", found.group(1) + ":")

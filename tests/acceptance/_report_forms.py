@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forms in which systems export the sections of a report, for the measurement of the section reader.
+
+The reader was written on other forms, those of ``tests/data/test_report_text.py``. A form takes the sections
+in the order in which they shall stand, as (name, text), and gives the report.
+"""
+
+from __future__ import annotations
+
+import html
+import random
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["FORMS", "JOINED", "Sections"]
+
+Sections = Sequence[tuple[str, str]]
+Form = Callable[[Sections], str]
+
+FORMAL = {
+    "findings": "Radiographic Findings",
+    "impression": "Diagnostic Impression",
+    "indication": "Reason for Examination",
+    "comparison": "Comparison Studies",
+}
+CASUAL = {"findings": "Observations", "impression": "Opinion", "indication": "Hx", "comparison": "Priors"}
+RESULTS = {
+    "findings": "RESULTS",
+    "impression": "SUMMARY",
+    "indication": "CLINICAL INFORMATION",
+    "comparison": "PREVIOUS STUDIES",
+}
+SHORT = {"findings": "FINDINGS", "impression": "IMP", "indication": "IND", "comparison": "COMP"}
+SPANISH = {
+    "findings": "HALLAZGOS RADIOLÓGICOS",
+    "impression": "Impresion diagnostica",
+    "indication": "Motivo de la exploración",
+    "comparison": "Estudios previos",
+}
+
+
+def lines(pattern: str, names: Mapping[str, str] | None = None, separator: str = "\n") -> Form:
+    """A form that writes each section by one pattern of ``name``, ``NAME``, ``Name``, ``text`` and ``i``."""
+
+    def write(sections: Sections) -> str:
+        parts = []
+        for i, (section, text) in enumerate(sections, start=1):
+            name = (names or {}).get(section, section)
+            Name = name if names else name.capitalize()
+            parts.append(pattern.format(name=name.lower(), NAME=name.upper(), Name=Name, text=text, i=i))
+        return separator.join(parts)
+
+    return write
+
+
+def wrapped(pattern: str, width: int, indent: str = "") -> Form:
+    """As ``lines``, each section broken into lines of a width."""
+
+    def write(sections: Sections) -> str:
+        whole = lines(pattern, separator="\n\f")(sections)
+        parts = (textwrap.fill(part, width, subsequent_indent=indent) for part in whole.split("\n\f"))
+        return "\n".join(parts)
+
+    return write
+
+
+def columns(sections: Sections) -> str:
+    """Names in a column of their own at the left."""
+    return "\n".join(
+        textwrap.fill(text, 76, initial_indent=f"{name.upper():<16}", subsequent_indent=" " * 16)
+        for name, text in sections
+    )
+
+
+def table(sections: Sections) -> str:
+    rows = (f"<tr><td><b>{n.capitalize()}</b></td><td>{html.escape(t)}</td></tr>" for n, t in sections)
+    return f"<html><body><table>{''.join(rows)}</table></body></html>"
+
+
+def letter(sections: Sections) -> str:
+    """With what stands above and below a report."""
+    head = "FINAL REPORT\n\nPatient Name: XXXX\nMRN: 000000\nExam Date: 1/1/2001\nExam: Chest, two views\n\n"
+    foot = "\n\nDictated by: A. B., M.D.\nElectronically signed by: C. D., M.D. on 1/1/2001 at 10:00 AM\n"
+    return head + lines("{NAME}: {text}", separator="\n\n")(sections) + foot
+
+
+def spaced_capitals(sections: Sections) -> str:
+    return "\n".join(f"{' '.join(name.upper())}:\n{text}\n" for name, text in sections)
+
+
+def notes(sections: Sections) -> str:
+    parts = (f'  "{name}": "{text}"' for name, text in sections)
+    return "{\n" + ",\n".join(parts) + "\n}"
+
+
+def one_after_the_other(sections: Sections) -> str:
+    """Each section in another of the simple forms."""
+    patterns = [
+        "{NAME}: {text}",
+        "{Name} - {text}",
+        "{Name}:\n{text}",
+        "** {NAME} **\n{text}",
+        "{NAME}\n{text}",
+    ]
+    draw = random.Random(len(sections[0][1]))
+    return "\n".join(lines(draw.choice(patterns))([section]) for section in sections)
+
+
+FORMS: dict[str, Form] = {
+    "Radiographic Findings -- text": lines("{Name} -- {text}", FORMAL),
+    "RADIOGRAPHIC FINDINGS text": lines("{NAME} {text}", FORMAL),
+    "Observations: text": lines("{Name}: {text}", CASUAL),
+    "RESULTS: text, SUMMARY: text": lines("{NAME}: {text}", RESULTS),
+    "IMP: text, abbreviated": lines("{NAME}: {text}", SHORT),
+    "Spanish names, paragraphs": lines("{Name}\n{text}", SPANISH, "\n\n"),
+    "Spanish names in one line": lines("{name}: {text}", SPANISH, " "),
+    ":: FINDINGS ::": lines(":: {NAME} ::\n{text}\n"),
+    "/// Findings ///": lines("/// {Name} ///\n{text}"),
+    "FINDINGS >> text": lines("{NAME} >> {text}"),
+    "{FINDINGS} text": lines("{{{NAME}}} {text}"),
+    "«Findings»: text in one line": lines("«{Name}»: {text}", separator=" "),
+    "3.1 Findings: text": lines("3.{i} {Name}: {text}"),
+    "(1) FINDINGS – text": lines("({i}) {NAME} – {text}"),
+    "FINDINGS; text": lines("{NAME}; {text}"),
+    "FINDINGS ...... text": lines("{NAME} ...... {text}"),
+    "#Findings# text": lines("#{Name}# {text}"),
+    "### findings": lines("### {name}\n{text}\n"),
+    "_FINDINGS_ text": lines("_{NAME}_ {text}"),
+    "FINDINGS:text, 40 columns": wrapped("{NAME}:{text}", 40),
+    "Findings text, 60 columns": wrapped("{Name} {text}", 60),
+    "findings: text, hanging 50 columns": wrapped("{name}: {text}", 50, "    "),
+    "names in the left column": columns,
+    "Findings: text; Impression: text": lines("{Name}: {text}", separator="; "),
+    "FINDINGS: text | IMPRESSION: text": lines("{NAME}: {text}", separator=" | "),
+    "FINDINGS text, capitals in one line": lambda sections: lines("{NAME} {text}", separator=" ")(
+        sections
+    ).upper(),
+    "table of HTML": table,
+    "FINDINGS SECTION:": lines("{NAME} SECTION:\n{text}\n"),
+    "* FINDINGS *": lines("* {NAME} *\n{text}"),
+    "Findings ~~~~": lines("{Name}\n~~~~~~~~~~\n{text}\n"),
+    "Findings (see images): text": lines("{Name} (see images): {text}"),
+    "@FINDINGS: text @END": lines("@{NAME}: {text}"),
+    "spaced capitals": spaced_capitals,
+    "header, signature": letter,
+    "JSON": notes,
+    "each section in another form": one_after_the_other,
+    "HL7 breaks": lines("{NAME}:\\.br\\{text}", separator="\\.br\\"),
+}
+
+
+def joined(heading: str) -> Form:
+    """Findings and impression under one heading; what each of them is then, is the text of both."""
+
+    def write(sections: Sections) -> str:
+        both = " ".join(text for name, text in sections if name in ("findings", "impression"))
+        parts = [f"{name.upper()}: {text}" for name, text in sections if name in ("indication", "comparison")]
+        return "\n".join([*parts, heading.format(both)])
+
+    return write
+
+
+JOINED: dict[str, Form] = {
+    "FINDINGS/IMPRESSION: text": joined("FINDINGS/IMPRESSION: {}"),
+    "Findings and Impression": joined("Findings and Impression\n{}"),
+    "IMPRESSION & FINDINGS - text": joined("IMPRESSION & FINDINGS - {}"),
+}
