@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from monai_unimedi.data.check_rows import CheckRow, Finding
+from monai_unimedi.data.collate import token_limit
 from monai_unimedi.data.datalist import word_count
 from monai_unimedi.transforms.report import ReportText
 
@@ -100,7 +101,7 @@ def _equal_reports(sound: Sequence[tuple[CheckRow, str]]) -> list[Finding]:
 
 
 def _long_reports(sound: Sequence[tuple[CheckRow, str]], tokenizer: Any) -> list[Finding]:
-    limit = int(tokenizer.model_max_length)
+    limit = token_limit(tokenizer)
     lengths: list[int] = []
     for start in range(0, len(sound), _BATCH):
         batch = [text for _, text in sound[start : start + _BATCH]]

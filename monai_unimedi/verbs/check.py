@@ -7,7 +7,7 @@ import argparse
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def main(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     from monai_unimedi.data.check import check_datalists, write_findings
+    from monai_unimedi.data.language import language_of
 
     try:
         tokenizer = _tokenizer(arguments.tokenizer)
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
         arguments.datalists,
         arguments.dataset_dir,
         tokenizer,
-        _language_of(),
+        language_of,
         arguments.num_processes,
         show_progress=sys.stderr.isatty(),
     )
@@ -80,10 +81,6 @@ def _tokenizer(name: str | None) -> Any | None:
     from monai_unimedi.networks.nets.report_encoder import load_tokenizer
 
     return load_tokenizer(name)
-
-
-def _language_of() -> Callable[[str], str | None] | None:
-    return None
 
 
 def _print(result: CheckResult) -> None:

@@ -89,7 +89,7 @@ def test_missing_decoder_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def large_jpeg(path: Path, quality: int = 90) -> Path:
-    coarse = np.random.RandomState(3).randint(20, 235, (40, 34)).astype(np.uint8)
+    coarse = np.random.RandomState(3).randint(20, 235, (20, 17)).astype(np.uint8)
     Image.fromarray(coarse).resize((850, 1000), Image.Resampling.BICUBIC).save(path, quality=quality)
     return path
 
