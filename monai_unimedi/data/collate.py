@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from monai_unimedi.transforms.report import report_group, split_sections, split_sentences
 
-__all__ = ["SourcesCollate", "shorten_report"]
+__all__ = ["SourcesCollate", "shorten_report", "token_limit"]
 
 logger = logging.getLogger(__name__)
 _NUMBERS = ("pair_group", "sample_seed", "row")
@@ -52,6 +52,12 @@ def shorten_report(
     return " ".join(pairs[i][1] for i in sorted(kept)) or report
 
 
+def token_limit(tokenizer: Any) -> int:
+    """Tokens of the longest sequence that a Hugging Face tokenizer's model takes, special tokens included."""
+    limit = min(int(getattr(tokenizer, "model_max_length", _FALLBACK_TOKENS)), 10**6)
+    return _FALLBACK_TOKENS if limit == 10**6 else limit
+
+
 class SourcesCollate:
     """Collate function for ``SourcesDataset`` and ``SourceDataset``.
 
@@ -72,8 +78,7 @@ class SourcesCollate:
         max_tokens: int | None = None,
         extra_keys: Sequence[str] = ("report", "label", "findings", "lesion_mask"),
     ) -> None:
-        limit = min(int(getattr(tokenizer, "model_max_length", _FALLBACK_TOKENS)), 10**6)
-        limit = _FALLBACK_TOKENS if limit == 10**6 else limit
+        limit = token_limit(tokenizer)
         if max_tokens is not None and not 3 <= max_tokens <= limit:
             raise ValueError(
                 f"max_tokens must lie between 3 and the tokenizer's limit of {limit}, got {max_tokens}."

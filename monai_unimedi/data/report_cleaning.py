@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is not said about the patient goes out of a report: line breaks, marks of de-identification, dictation.
+"""What says nothing about the patient goes out of a report: line breaks, marks, dictation.
 
 :func:`plain_lines` undoes how a report was exported, before its headings are looked for; :func:`clean_piece`
 makes one line of a section; :func:`clean_text` is the part of it that any text can bear, at each access.
@@ -21,7 +21,9 @@ _MARK_NAMES = r"""date|dates|time|name|names|patient|doctor|physician|provider|h
     organi[sz]ation|contact|fecha|nombre|hospital name|last name|first name|number|accession"""
 _MARKS = re.compile(
     r"_{2,}|\[\*\*.*?\*\*\]|\bX{3,}\b"
-    rf"|<+(?i:{_MARK_NAMES})\b[^<>\n]{{0,30}}>+|\[(?i:{_MARK_NAMES})\b[^\[\]\n]{{0,30}}\]".replace("\n    ", "")
+    rf"|<+(?i:{_MARK_NAMES})\b[^<>\n]{{0,30}}>+|\[(?i:{_MARK_NAMES})\b[^\[\]\n]{{0,30}}\]".replace(
+        "\n    ", ""
+    )
 )
 _MAY_HOLD_MARKS = re.compile(r"__|XXX|[<\[]")
 _SPACE_BEFORE_MARK = re.compile(r"\s+([.,;:!?])")
@@ -45,8 +47,8 @@ _TABLE_ROW = re.compile(r"[ \t]*\|[ \t]*$", re.MULTILINE)
 _BROKEN_WORD = re.compile(r"(?<=\w)-\n[ \t]*(?=\w)")
 
 _REST = r"(?:[^.\n]|\n(?!\s*\n)|\.(?=\w)|(?<=\bDr)\.|(?<=\b[A-Z])\.)*\.?"
-_DONE = r"""(?:dictated|transcribed|signed|verified|authenticated|approved|finali[sz]ed|validated|typed|released
-    |interpreted|reviewed|read|edited|prepared|created)"""
+_DONE = r"""(?:dictated|transcribed|signed|verified|authenticated|approved|finali[sz]ed|validated|typed
+    |released|interpreted|reviewed|read|edited|prepared|created)"""
 _SIGNATURE = re.compile(
     rf"""(?:^[\s*=\-\#(\[<]*|(?<=[.!?)\]])\s+)
     (?:(?:this|the)?\s*(?:final\s+|preliminary\s+)?(?:report|examination|study|exam)\s+(?:was\s+|has\s+been\s+)?)?
@@ -87,16 +89,16 @@ _END = re.compile(
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _MAY_BE_DICTATION = re.compile(
-    r"(?i)\bby\b|sign|agree|attest|certif|recogni|dictat|transcri|errors?\b|end of|\bfin de|final|preliminary|"
-    r"unsigned|radiologist|physician|resident|attending|\b[dt]{1,2} ?:|\bpor\b|\bvon\b|durch|\bpar\b|status|"
-    r"^\W*end\W*$"
+    r"(?i)\bby\b|sign|agree|attest|certif|recogni|dictat|transcri|errors?\b|end of|\bfin de|final|"
+    r"preliminary|unsigned|radiologist|physician|resident|attending|\b[dt]{1,2} ?:|\bpor\b|\bvon\b|durch|"
+    r"\bpar\b|status|^\W*end\W*$"
 )
 _LONG_SIGNATURE = 160
 _SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bDr)(?<!\bMr)\.\s+(?=[A-Z\d])")
 
 
 def clean_text(text: str) -> str:
-    """One line without marks of de-identification: ``___``, ``XXXX``, ``[**...**]``, ``<DATE>``, ``[NAME]``."""
+    """One line without de-identification marks: ``___``, ``XXXX``, ``[**...**]``, ``<DATE>``, ``[NAME]``."""
     if _MAY_HOLD_MARKS.search(text):
         text = _MARKS.sub(" ", text)
     return _SPACE_BEFORE_MARK.sub(r"\1", " ".join(text.split()))
@@ -138,7 +140,9 @@ def _without_dictation(piece: str) -> str:
     start = 0
     while found := _SIGNATURE.search(piece, start):
         end = found.end()
-        if len(found.group()) > _LONG_SIGNATURE and (stop := _SENTENCE_END.search(piece, found.start() + 1, end)):
+        if len(found.group()) > _LONG_SIGNATURE and (
+            stop := _SENTENCE_END.search(piece, found.start() + 1, end)
+        ):
             end = stop.end()
         elif _OPEN_ENDED.search(found.group()):
             following = piece.find("\n", end + 1)

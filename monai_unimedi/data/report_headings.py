@@ -13,18 +13,33 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-__all__ = ["BLOCKING", "CONTINUING", "LEADING", "LEFT", "LEFT_INSIDE", "SUFFIX", "find_words", "fold", "is_title", "section_of"]
+__all__ = [
+    "BLOCKING",
+    "CONTINUING",
+    "LEADING",
+    "LEFT",
+    "LEFT_INSIDE",
+    "SUFFIX",
+    "find_words",
+    "first_phrase",
+    "fold",
+    "is_title",
+    "section_of",
+]
 
 _PLAIN = {
-    "findings": """findings, finding, finding(s), hallazgos, hallazgo, befunde, befund, constatations, achados,
+    "findings": """findings, finding, finding(s), hallazgos, hallazgo, befunde, befund, constatations,
+        achados,
         reperti, bevindingen, bulgular""",
     "impression": """impressions, impression, impression(s), impresiones, impresion, impressao, conclusions,
         conclusion, conclusion(s), conclusiones, conclusao, conclusoes, conclusioni, conclusione, conclusies,
         conclusie, beurteilung, zusammenfassung""",
-    "indication": """indications, indication, indication(s), indicaciones, indicacion, indikation, indicazione,
+    "indication": """indications, indication, indication(s), indicaciones, indicacion, indikation,
+        indicazione,
         indicacao, indicatie, reason for exam, reason for examination, reason for the exam,
         reason for the examination, reason for study, reason for the study, reason for this exam,
-        reason for this study, reason for visit, reason for test, reason for referral, reason for consultation,
+        reason for this study, reason for visit, reason for test, reason for referral, reason for
+        consultation,
         reason for order, reason for request, reason for imaging, reason for scan, clinical history,
         clinical information, clinical indication, clinical indications, clinical data, clinical details,
         clinical question, clinical statement, clinical context, clinical background, clinical presentation,
@@ -46,7 +61,8 @@ _PLAIN = {
         prior examinations, prior examination, prior imaging, prior films, previous studies, previous study,
         previous exams, previous exam, previous examinations, previous examination, previous imaging,
         comparison studies, comparison study, comparison exams, comparison exam, comparison examinations,
-        comparison examination, estudios previos, estudio previo, estudios anteriores, estudio anterior,
+        comparison examination, comparison films, comparison film, comparison imaging, comparison radiographs,
+        comparison radiograph, estudios previos, estudio previo, estudios anteriores, estudio anterior,
         estudio comparativo, estudios comparativos, voruntersuchungen, voruntersuchung, voraufnahmen,
         examens anterieurs, examen anterieur, anteriorites, confronto, exames anteriores, eerder onderzoek""",
     "technique": """techniques, technique, technique(s), tecnicas, tecnica, technik, techniek,
@@ -60,16 +76,18 @@ _PLAIN = {
     "notification": """notifications, notification, communication of critical results,
         critical results communication, critical result communication, communication of results,
         critical findings, critical results, critical result""",
-    "preliminary": "wet read, wet reading, preliminary read, preliminary reading, overnight read, prelim read",
+    "preliminary": "wet read, wet reading, preliminary read, preliminary reading, prelim read",
 }
 _SHY = {
     "findings": "fndgs, fdgs, findgs",
     "report": """radiology report, report text, report body, body of report, report, reports, results, result,
-        observations, observation, imaging notes, imaging note, narrative, description, descripcion, body, discussion, details, informe,
+        observations, observation, imaging notes, imaging note, narrative, description, descripcion, body,
+        discussion, details, informe,
         informe radiologico, cuerpo del informe, resultados, resultado, observaciones, resultats, resultat,
         compte rendu, description des images, rapport, relatorio, referto, descrizione, descricao, analise,
         verslag, analyse, interpretation des images, bericht, rapor""",
-    "impression": """imp, impr, impress, concl, dx, summary, summary of findings, opinion, opinions, assessment,
+    "impression": """imp, impr, impress, concl, dx, summary, summary of findings, opinion, opinions,
+        assessment,
         interpretation, interpretations, diagnosis, diagnoses, diagnostico, diagnosticos, juicio diagnostico,
         diagnostico radiologico, synthese, resume, resumen, sonuc, bottom line, au total, in summary,
         in conclusion, en resumen, en conclusion, en resume, final diagnosis""",
@@ -80,14 +98,16 @@ _SHY = {
     "technique": """tech, protocol, protocole, method, methods, methode, metodo, metodologia, procedimiento,
         contrast, contraste, contrast medium, contrast agent, procedure, procedures, dose, radiation dose,
         image quality, acquisition, quality, kontrastmittel""",
-    "examination": """examinations, examination, examination(s), exams, exam, exam(s), study, studies, study type,
+    "examination": """examinations, examination, examination(s), exams, exam, exam(s), study, studies,
+        study type,
         exam type, examination type, type of exam, type of examination, type of study, procedure performed,
         exam performed, study performed, examination performed, exam name, exam description,
         study description, exploracion, estudio, estudio realizado, prueba, prueba realizada, untersuchung,
         untersuchungen, examen, examens, examen realise, esame, exame, onderzoek, title, tetkik""",
     "recommendation": "recs, rec, recommend, plan, follow up, follow-up, followup, advice, advies",
     "notification": "communication, communications, results communicated",
-    "record": """patient, patient name, name, patient id, patient identifier, patient number, mrn, medical record,
+    "record": """patient, patient name, name, patient id, patient identifier, patient number, mrn, medical
+        record,
         medical record number, mr number, dob, date of birth, birth date, age, patient age, sex, gender,
         accession, accession number, accession no, accession id, exam date, examination date, study date,
         date of exam, date of examination, date of study, date of service, service date, report date,
@@ -100,22 +120,22 @@ _SHY = {
         nombre, fecha, edad, sexo, numero de historia, nhc, medico, medico solicitante, servicio, name des
         patienten, geburtsdatum, datum, nom, prenom, date de naissance, medecin""",
 }
-_MODIFIERS = """clinical radiological radiographic radiologic radiology roentgen imaging image images ct cect hrct
+_MODIFIERS = """clinical radiological radiographic radiologic radiology roentgen imaging image images ct
+    cect hrct
     mri mr us pet xray x-ray cxr chest thorax thoracic thoracal abdomen abdominal lung lungs pulmonary final
     preliminary overall main key principal pertinent relevant significant important diagnostic diagnostics
     general other additional incidental ancillary detailed brief short current provided patient primary
     secondary report section radiologist's radiologists physician's doctor's exam examination study scan
-    updated revised amended initial overall impression: the my our los las el la les der die das de descripcion
+    updated revised amended initial overall the my our los las el la les der die das de descripcion
     radiologischer radiologische klinische klinischer medical dictated original and bone bones cardiac
-    mediastinal vascular musculoskeletal skeletal full formatted structured procedure technical""".replace(
-    "impression: ", ""
-)
-_SUFFIXES = """of for the a this these chest x-ray xray x-rays ct cta mri cxr radiograph radiographs radiography
+    mediastinal vascular musculoskeletal skeletal full formatted structured procedure technical"""
+_SUFFIXES = """of for the a this these chest x-ray xray x-rays ct cta mri cxr radiograph radiographs
+    radiography
     thorax thoracic lungs lung abdomen pelvis exam examination exams examinations study studies scan section
     sections text continued cont cont'd contd details detail information info data is are was were as follows
     follow following below listed today and with without contrast views view pa ap lateral frontal portable
     images image imaging performed report series plan recommendation recommendations comment comments
-    discussion summary only statement field
+    discussion summary only statement field film films
     radiologica radiologico radiologicos radiologicas radiologiques radiologique diagnostica diagnostico
     diagnosticas diagnosticos clinica clinico clinicas clinicos principales del de la el los las estudio
     exploracion torax tac tc rx des der radiologisch utilizada empleada realizada scanner thoracique"""
@@ -133,7 +153,7 @@ LEADING = frozenset(
 )
 """Words that no sentence ends with."""
 BLOCKING = LEADING | frozenset(
-    "new old same similar above below prior previous ct chest normal positive negative unchanged stable".split()
+    "new old same similar above below prior previous ct chest normal positive negative stable".split()
 )
 CONTINUING = frozenset(
     """are is was were be been being has have had may might could can should would will do does did suggest
@@ -145,12 +165,16 @@ CONTINUING = frozenset(
     section only
     sugestivos compatibles de del en con que son es sobre entre sind ist mit von im""".split()
 )
-_TITLE_NAMES = frozenset("chest thorax radiograph radiographs radiography x-ray xray x-rays cxr ct torax tc tac".split())
-_TITLE_WORDS = frozenset("""ap pa lateral lat portable upright supine semi-upright semiupright semi erect frontal single two
+_TITLE_NAMES = frozenset(
+    "chest thorax radiograph radiographs radiography x-ray xray x-rays cxr ct torax tc tac".split()
+)
+_TITLE_WORDS = frozenset(
+    """ap pa lateral lat portable upright supine semi-upright semiupright semi erect frontal single two
     one three 1 2 3 view views of the and chest thorax radiograph radiographs radiography x-ray xray x-rays
     cxr ct hrct cta scan film study examination exam with without contrast iv intravenous only bedside
     pulmonary angiogram angiography high resolution low dose at on in dated performed abdomen pelvis
-    tc tac de torax rx simple posteroanterior anteroposterior y am pm a p m hrs hours""".split())
+    tc tac de torax rx simple posteroanterior anteroposterior y am pm a p m hrs hours""".split()
+)
 
 
 def fold(text: str) -> str:
@@ -167,6 +191,13 @@ def find_words(folded: str) -> Iterator[tuple[int, int]]:
             if found:
                 end = found.end()
                 yield found.span()
+
+
+def first_phrase(folded: str, start: int) -> int:
+    """End of the first of the words that :func:`find_words` found ("findings" of "findings-comparison")."""
+    found = _PHRASE.match(folded, start)
+    assert found is not None
+    return found.end()
 
 
 def section_of(heading: str) -> tuple[str, bool]:
@@ -215,7 +246,7 @@ _SECTION = {**_SHY_PHRASES, **_phrases(_PLAIN)}
 _ANY = rf"\b{_alternatives(_SECTION)}(?!\w)"
 _PHRASE = re.compile(_ANY)
 _WORDS = "|".join(sorted({re.escape(word) for word in _MODIFIERS.split()}, key=len, reverse=True))
-_ENUMERATION = r"(?:\d{1,2}(?:\.\d{1,2})*[.):\]\-]*|(?:[ivx]{1,5}|[a-h])[.):\]\-]+)"
+_ENUMERATION = r"(?:\d{1,2}(?:\.\d{1,2})*[.):\]\-]*|(?:i{1,3}|iv|vi{0,3}|[a-h])[.):\]\-]+)"
 
 _CORE = re.compile(rf"{_ANY}(?:{_CONNECTOR}{_ANY})*")
 _FIRST_WORD = re.compile(r"\b" + _alternatives(re.split(r"\W", phrase)[0] for phrase in _SECTION) + r"\b")

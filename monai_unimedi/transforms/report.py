@@ -15,6 +15,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable, RandomizableTransform, Transform
 
 from monai_unimedi.data.hashing import stable_hash
+from monai_unimedi.data.report_text import clean_text, line_sections
 
 __all__ = [
     "RandReportSentences",
@@ -26,13 +27,8 @@ __all__ = [
     "split_sentences",
 ]
 
-_HEADING = re.compile(
-    r"\b(findings|impression|conclusion|indication|comparison|technique)\s*:\s*", re.IGNORECASE
-)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
 _ENUMERATION = re.compile(r"(?:\d{1,2}|[A-Za-z])[.)]")
-_DEIDENTIFIED = re.compile(r"_{2,}")
-_SPACE_BEFORE_MARK = re.compile(r"\s+([.,;:!?])")
 _MIN_WORDS = 3
 _MAX_SENTENCES = 126
 
@@ -40,14 +36,10 @@ _MAX_SENTENCES = 126
 def split_sections(report: str) -> dict[str, str]:
     """Sections of a cleaned report by heading, lower case; text before the first heading is under ``""``.
 
-    ``conclusion`` counts as ``impression``. Empty sections are left out.
+    The headings are those of :func:`monai_unimedi.data.report_text.read_report`: ``conclusion`` counts as
+    ``impression``, one heading for both as ``findings``. Empty sections are left out.
     """
-    pieces = _HEADING.split(report)
-    sections: dict[str, str] = {"": pieces[0].strip()}
-    for heading, text in zip(pieces[1::2], pieces[2::2]):
-        name = "impression" if heading.lower() == "conclusion" else heading.lower()
-        sections[name] = f"{sections.get(name, '')} {text}".strip()
-    return {name: text for name, text in sections.items() if text}
+    return line_sections(report)
 
 
 def split_sentences(text: str) -> list[str]:
@@ -67,7 +59,8 @@ def report_group(report: str) -> int:
 
 
 class ReportText(Transform):
-    """Clean a report: white space and line breaks become one space, de-identification marks ("___") go."""
+    """Clean a report: white space and line breaks become one space, de-identification marks ("___",
+    "XXXX", "[**...**]") go."""
 
     def __call__(self, report: str) -> str:
         """
@@ -79,8 +72,7 @@ class ReportText(Transform):
         """
         if not isinstance(report, str):
             raise TypeError(f"A report must be a string, got {type(report).__name__}.")
-        text = " ".join(_DEIDENTIFIED.sub(" ", report).split())
-        return _SPACE_BEFORE_MARK.sub(r"\1", text)
+        return clean_text(report)
 
 
 class ReportTextd(MapTransform):

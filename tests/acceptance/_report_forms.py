@@ -95,7 +95,13 @@ def notes(sections: Sections) -> str:
 
 def one_after_the_other(sections: Sections) -> str:
     """Each section in another of the simple forms."""
-    patterns = ["{NAME}: {text}", "{Name} - {text}", "{Name}:\n{text}", "** {NAME} **\n{text}", "{NAME}\n{text}"]
+    patterns = [
+        "{NAME}: {text}",
+        "{Name} - {text}",
+        "{Name}:\n{text}",
+        "** {NAME} **\n{text}",
+        "{NAME}\n{text}",
+    ]
     draw = random.Random(len(sections[0][1]))
     return "\n".join(lines(draw.choice(patterns))([section]) for section in sections)
 
@@ -126,7 +132,9 @@ FORMS: dict[str, Form] = {
     "names in the left column": columns,
     "Findings: text; Impression: text": lines("{Name}: {text}", separator="; "),
     "FINDINGS: text | IMPRESSION: text": lines("{NAME}: {text}", separator=" | "),
-    "FINDINGS text, capitals in one line": lambda sections: lines("{NAME} {text}", separator=" ")(sections).upper(),
+    "FINDINGS text, capitals in one line": lambda sections: lines("{NAME} {text}", separator=" ")(
+        sections
+    ).upper(),
     "table of HTML": table,
     "FINDINGS SECTION:": lines("{NAME} SECTION:\n{text}\n"),
     "* FINDINGS *": lines("* {NAME} *\n{text}"),

@@ -8,8 +8,8 @@ in random order, under each form of ``_report_forms.py`` (or of FILE, a module w
 the same kind). A findings or an impression counts where it comes out exactly, up to white space and the marks
 of de-identification. The CT reports beside the repository, which have no headings, must come out whole.
 
-The wheel's folder is taken from UNIMEDI_OPEN_I (any folder that holds the wheel, ``NLMCXR_reports.tgz`` or the
-XML files below it), else the wheel is downloaded with pip into ``output/``.
+The wheel's folder is taken from UNIMEDI_OPEN_I (it holds the wheel, ``NLMCXR_reports.tgz`` or the XML files
+below it), else the wheel is downloaded with pip into ``output/``.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPOSITORY), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from _report_forms import FORMS, JOINED
 
 from monai_unimedi.data.report_text import read_report
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 WHEEL = "torchxrayvision==1.5.7"
 ARCHIVE = "torchxrayvision/data/NLMCXR_reports.tgz"
 MEASURED = ("findings", "impression")
@@ -55,7 +55,9 @@ def main() -> int:
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth report only")
     parser.add_argument("--forms", type=Path, metavar="FILE", help="another module with FORMS")
-    parser.add_argument("--show", metavar="FORM", help="print the reports of one form that came out otherwise")
+    parser.add_argument(
+        "--show", metavar="FORM", help="print the reports of one form that came out otherwise"
+    )
     arguments = parser.parse_args()
     reports = list(open_i_reports())[:: arguments.every]
     if not reports:
@@ -69,10 +71,11 @@ def main() -> int:
     right, total, seconds = (sum(row[i] for row in rows.values()) for i in range(3))
     speed = len(reports) * len(rows) / seconds
     whole, lost, count = ct_reports()
+    worst = min(row[0] / row[1] for row in rows.values())
     print(
         f"report sections: {right / total:.2%} of {total} findings and impressions of {len(reports)} Open-I "
-        f"reports come out exactly under {len(rows)} forms, at worst {min(r / t for r, t, _ in rows.values()):.2%}"
-        f"; {whole} of {count} CT reports whole as findings, {lost} with words lost; "
+        f"reports come out exactly under {len(rows)} forms, at worst {worst:.2%}; "
+        f"{whole} of {count} CT reports whole as findings, {lost} with words lost; "
         f"{speed:.0f} reports a second of one core"
     )
     return int(right / total < LIMIT or lost > 0 or count == 0 or speed < MIN_SPEED)
@@ -150,7 +153,9 @@ def ct_reports() -> tuple[int, int, int]:
     with path.open(newline="", encoding="utf-8") as file:
         texts = [row["report_text"] for row in csv.DictReader(file)]
     found = [read_report(text) for text in texts]
-    whole = sum(bare(text, "") == bare(sections.get("findings", ""), "") for text, sections in zip(texts, found))
+    whole = sum(
+        bare(text, "") == bare(sections.get("findings", ""), "") for text, sections in zip(texts, found)
+    )
     lost = sum(bool(words(text) - words(" ".join(sections.values()))) for text, sections in zip(texts, found))
     return whole, lost, len(texts)
 
