@@ -21,11 +21,13 @@ _TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality"),
     *("AccessionNumber", "ImageType", "ViewPosition", "BodyPartExamined", "NumberOfFrames", "Rows"),
     *("Columns", "BitsAllocated", "SamplesPerPixel", "ImagePositionPatient", "ImageOrientationPatient"),
+    "PixelSpacing",
 ]
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _AXIAL = 0.9  # cosine between the slices' normal and the body's axis
-_TILT = np.cos(np.deg2rad(1.0))  # between the normal and the line through the slices
+_TILT = np.cos(np.deg2rad(0.2))  # between the normal and the line through the slices
 _GAP = 1.5  # steps between slices, by their median
+_EVEN = 0.1  # slice spacings that a slice may lie off its place: positions are often rounded to 0.1 mm
 _SAME = 1e-3  # mm
 
 
@@ -46,6 +48,7 @@ class DicomFile(NamedTuple):
     size: tuple[int, int]  # rows, columns
     position: tuple[float, ...] | None  # of the first pixel, mm
     orientation: tuple[float, ...] | None  # of rows and columns
+    spacing: tuple[float, ...] | None  # of rows and columns, mm
 
 
 def read_header(path: Path) -> DicomFile | str:
@@ -91,6 +94,7 @@ def _as_file(path: Path, header: Dataset) -> DicomFile:
         size=(int(header.get("Rows") or 0), int(header.get("Columns") or 0)),
         position=numbers("ImagePositionPatient", 3),
         orientation=numbers("ImageOrientationPatient", 6),
+        spacing=numbers("PixelSpacing", 2),
     )
 
 
@@ -121,12 +125,14 @@ def series_problem(files: Sequence[DicomFile], min_slices: int) -> str | None:
         return "localizer"
     if any(file.frames > 1 for file in files):
         return "multi-frame CT: convert it to NIfTI first"
-    if len(files) < min_slices:
-        return f"under {min_slices} slices"
-    if any(file.position is None or file.orientation is None for file in files):
-        return "slices without position or orientation"
-    if len({file.size for file in files}) > 1:
-        return "slices differ in size"
+    if len(files) < max(min_slices, 2):
+        return f"under {max(min_slices, 2)} slices"
+    if any(None in (file.position, file.orientation, file.spacing) for file in files):
+        return "slices without position, orientation or pixel spacing"
+    if len({(file.size, file.spacing) for file in files}) > 1:
+        return "slices differ in size or pixel spacing"
+    if min(files[0].spacing or (0.0,)) <= 0:
+        return "the pixel spacing is not positive"
     if len({file.instance for file in files}) < len(files):
         return "two slices share a SOPInstanceUID"
     return _geometry_problem(files)
@@ -150,7 +156,9 @@ def _geometry_problem(files: Sequence[DicomFile]) -> str | None:
         return "gantry tilt: the slices are sheared"
     if steps.max() > _GAP * np.median(steps):
         return "slices are missing"
-    return None
+    places = np.linspace(along[order[0]], along[order[-1]], len(files))
+    off = max(np.abs(along[order] - places).max(), np.abs(steps - np.median(steps)).max())
+    return "slices are unevenly spaced" if off > _EVEN * np.median(steps) else None
 
 
 def link_series(files: Sequence[DicomFile], folder: Path) -> Path:

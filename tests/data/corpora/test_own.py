@@ -198,15 +198,27 @@ def test_dicom_options_choose_views_series_and_body_part(tmp_path: Path) -> None
     }
 
 
-def test_dicom_slices_with_one_uid_or_one_position_are_no_volume(tmp_path: Path) -> None:
+def test_dicom_slices_that_are_no_even_stack_are_no_volume(tmp_path: Path) -> None:
     for index in range(24):
         ct_slice(tmp_path / "files" / "uid" / f"{index}", 1, index, SOPInstanceUID="1.2.3")
         place = [0.0, 0.0, 2.0 * (index // 2)]
         ct_slice(tmp_path / "files" / "place" / f"{index}", 2, index, ImagePositionPatient=place)
+        place = [0.0, 0.0, 2.0 * index + 0.01 * index**2]
+        ct_slice(tmp_path / "files" / "uneven" / f"{index}", 3, index, ImagePositionPatient=place)
+        pixel = [1.0, 1.0] if index else [2.0, 2.0]
+        ct_slice(tmp_path / "files" / "pixel" / f"{index}", 4, index, PixelSpacing=pixel)
+        pixel = [0.0, 0.0]
+        ct_slice(tmp_path / "files" / "zero" / f"{index}", 5, index, PixelSpacing=pixel)
     reports = own_reports(tmp_path / "reports.csv")
     found = prepare("dicom", tmp_path / "files", tmp_path / "out", "--reports", str(reports))
     assert found.status == 1
-    assert found.reasons == {"several images at one position": 1, "two slices share a SOPInstanceUID": 1}
+    assert found.reasons == {
+        "several images at one position": 1,
+        "two slices share a SOPInstanceUID": 1,
+        "slices are unevenly spaced": 1,
+        "slices differ in size or pixel spacing": 1,
+        "the pixel spacing is not positive": 1,
+    }
 
 
 def test_dicom_without_any_report_says_where_reports_come_from(
