@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transforms that MONAI lacks: strict readers, reports, X-ray grey values, CT geometry, checks, one cheap augmentation."""
+"""Transforms that MONAI lacks: strict readers, reports, X-ray grey values, CT geometry, checks, an augmentation."""
 
 from __future__ import annotations
 

@@ -3,16 +3,9 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 from monai_unimedi.data.report_text import (
-    choose_text,
-    clean_text,
-    line_sections,
-    open_i_sections,
     read_report,
 )
 

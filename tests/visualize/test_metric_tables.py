@@ -3,8 +3,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from monai_unimedi.visualize.floors import floor_rows
 from monai_unimedi.visualize.metric_tables import metric_tables, plain_values
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["ImageTokenizer", "resample_position", "depth_at"]
+__all__ = ["ImageTokenizer", "depth_at", "resample_position"]
 
 IMAGE, SLICE, VOLUME = 0, 1, 2
 
