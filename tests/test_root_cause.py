@@ -23,7 +23,7 @@ def test_wrappers_of_monai_are_taken_off_and_others_stay() -> None:
     names = ("applying transform <x>", "Failed to instantiate component 'y'", "Failed to evaluate '$z'")
     assert root_cause(wrapped(cause, *names)) is cause
     ours = wrapped(cause, "row 3, id 'a': Load failed")
-    assert root_cause(wrapped(ours, *names)) is ours  # type: ignore[arg-type]
+    assert root_cause(wrapped(ours, *names)) is ours
     assert root_cause(cause) is cause
 
 

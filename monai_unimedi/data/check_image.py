@@ -7,11 +7,12 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unicodedata import normalize
 
 import nibabel
 import numpy as np
+from monai.utils import convert_to_numpy
 from PIL import Image
 
 from monai_unimedi.data.check_values import contrast_faults, hounsfield_faults, is_constant
@@ -103,7 +104,7 @@ def _xray(path: str) -> ImageFacts:
         raise ValueError("The image must hold finite values, got NaN or infinity; convert the file again.")
     if is_constant(stored):
         raise ValueError("The image must not be constant, every pixel has one value.")
-    grey = XrayToGray()(image).numpy()[0]
+    grey = convert_to_numpy(XrayToGray()(image))[0]
     facts.setdefault("channels", stored.shape[0])
     facts.setdefault("shape", grey.shape)
     return facts | {
@@ -241,7 +242,7 @@ def _geometry_faults(
         message = f"The axes should lie along the body's, they are turned by {turned:.0f} degrees."
         faults.append(("warning", "orientation", message))
     if path.lower().endswith((".nii", ".nii.gz")):
-        faults += _nifti_faults(nibabel.load(path).header)
+        faults += _nifti_faults(cast(nibabel.nifti1.Nifti1Header, nibabel.load(path).header))
     return faults
 
 
@@ -274,7 +275,7 @@ def shown_planes(path: str) -> np.ndarray | None:
     """
     try:
         if kind_of(path) == "2d":
-            return XrayToGray()(LoadXray(target_size=_LOOKED_AT)(path)).numpy()[0]
+            return convert_to_numpy(XrayToGray()(LoadXray(target_size=_LOOKED_AT)(path)))[0]
         voxels = LoadVolume(dtype=None)(path)[0].numpy()
     except Exception:
         return None

@@ -27,7 +27,8 @@ def stack_matrices(network: nn.Module) -> list[nn.Parameter]:
     """
     stacks = [module for module in network.modules() if isinstance(module, nn.ModuleList)]
     linears = [layer for stack in stacks for layer in stack.modules() if isinstance(layer, nn.Linear)]
-    unique = {id(layer.weight): layer.weight for layer in linears if layer.weight.requires_grad}
+    weights: list[nn.Parameter] = [layer.weight for layer in linears if layer.weight.requires_grad]
+    unique = {id(weight): weight for weight in weights}
     return list(unique.values())
 
 
@@ -65,14 +66,14 @@ class MuonAdamW(Optimizer):
         others = split_by_decay(network, weight_decay)
         for group in others:
             group["params"] = [parameter for parameter in group["params"] if id(parameter) not in held]
-        self.adamw = AdamW([group for group in others if group["params"]], lr=lr, betas=tuple(betas))
+        self.adamw = AdamW([group for group in others if group["params"]], lr=lr, betas=(betas[0], betas[1]))
         self.muon = torch.optim.Muon(
             matrices, lr=muon_lr, momentum=momentum, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
         )
         super().__init__(self.adamw.param_groups + self.muon.param_groups, {})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Step both parts; ``closure`` is evaluated once, before."""
         loss = None
         if closure is not None:

@@ -106,7 +106,7 @@ def modality_values(array: np.ndarray, header: Dataset) -> np.ndarray:
     if header.get("ModalityLUTSequence"):
         return apply_modality_lut(array, header)
     slope, intercept = _number(header, "RescaleSlope", 1.0), _number(header, "RescaleIntercept", 0.0)
-    if not (np.isfinite(slope) and np.isfinite(intercept) and slope != 0):
+    if slope is None or intercept is None or not np.isfinite([slope, intercept]).all() or slope == 0:
         raise ValueError(f"Rescale slope and intercept must be finite and not 0, got {slope}, {intercept}.")
     if slope == 1 and intercept == 0:
         return array
@@ -158,7 +158,7 @@ def _windowed(array: np.ndarray, center: float, width: float, function: str) -> 
     return np.clip((x - (center - 0.5)) / max(width - 1, 1e-6) + 0.5, 0, 1)
 
 
-def _number(header: Dataset, name: str, default: float | None) -> float | None:  # type: ignore[misc]
+def _number(header: Dataset, name: str, default: float | None) -> float | None:
     """First value of a number's tag; the default where it is missing or empty."""
     value = header.get(name)
     value = value[0] if isinstance(value, MultiValue | list) and len(value) else value

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import cast
 
 import itk
 import nibabel
@@ -103,7 +104,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         header = kind.header_class(raw[: kind.header_class.sizeof_hdr], check=False)
         affine = _nifti_affine(header, path.name)
         _check_affine(affine, path.name)  # before nibabel reads the header again and mends it
-        array = _scaled(kind.from_bytes(raw).dataobj)
+        array = _scaled(cast(nibabel.arrayproxy.ArrayProxy, kind.from_bytes(raw).dataobj))
     except (PermissionError, _RefusedError):
         raise
     except Exception as error:

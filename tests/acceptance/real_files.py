@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-import real_files  # type: ignore[import-not-found]
+import real_files
 
 LEVEL = 0.05
 

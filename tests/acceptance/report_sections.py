@@ -68,7 +68,8 @@ def main() -> int:
     rows |= {name: measure(reports, form, True, arguments.show == name) for name, form in joined.items()}
     for name, (right, total, seconds) in rows.items():
         print(f"{right / total:8.2%} {total - right:5d} of {total} otherwise, {seconds:5.1f} s  {name}")
-    right, total, seconds = (sum(row[i] for row in rows.values()) for i in range(3))
+    right, total = (sum(row[i] for row in rows.values()) for i in range(2))
+    seconds = sum(row[2] for row in rows.values())
     speed = len(reports) * len(rows) / seconds
     whole, lost, count = ct_reports()
     worst = min(row[0] / row[1] for row in rows.values())

@@ -156,5 +156,5 @@ def test_dictionary_form_agrees_and_casts_masks(tmp_path: Path) -> None:
     nifti(tmp_path, "mask", (body("mask") > 0).astype(np.uint8))
     path = str(tmp_path / "mask.nii.gz")
     row = LoadVolumed(["lesion_mask", "other"], "uint8", allow_missing_keys=True)({"lesion_mask": path})
-    assert row["lesion_mask"].dtype == torch.uint8
+    assert isinstance(row["lesion_mask"], torch.Tensor) and row["lesion_mask"].dtype == torch.uint8
     assert np.array_equal(row["lesion_mask"], LoadVolume()(path))

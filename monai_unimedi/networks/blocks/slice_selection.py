@@ -32,6 +32,8 @@ class SliceSelector(nn.Module):
         ValueError: When ``rule`` or ``reduction`` is unknown, or ``num_selected_slices`` is negative.
     """
 
+    height_mean: torch.Tensor
+
     def __init__(
         self,
         num_selected_slices: int,
