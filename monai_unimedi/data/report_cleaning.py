@@ -59,7 +59,7 @@ _SIGNATURE = re.compile(
     |(?:electronically|digitally)\s+signed
     |(?:attending|staff|reading|reporting|interpreting|resident|fellow|teaching)\s+(?:radiologist|physician)\s*:
     |(?:radiologist|transcriptionist|transcriber|resident|attending)\s*:
-    |(?:firmado|validado|dictado|transcrito|informado|realizado)\s+(?:electr[oó]nicamente\s+)?por\b
+    |(?:informe\s+)?(?:firmado|validado|dictado|transcrito|informado|realizado)\s+(?:electr[oó]nicamente\s+)?por\b
     |(?:diktiert|signiert|freigegeben|elektronisch\s+signiert)\s+(?:von|durch)\b
     |(?:sign[ée]|dict[ée]|valid[ée])\s+(?:[ée]lectroniquement\s+)?par\b
     |[DT]{{1,2}}\s*:\s*(?:\d{{1,4}}[/.-]\d|__)

@@ -25,6 +25,7 @@ _ASIDE = frozenset(("indication", "comparison", "technique", "examination"))
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n\s*")
 _LONGEST_ASIDE = 60  # words of a comparison that is all there is; a longer one is the report itself
 _SHORTEST = 5  # words of a paragraph without heading that is taken for findings
+_FEWEST = 4  # words of a sentence below names and numbers
 _CHOSEN = re.compile("Findings: (?P<findings>.+) Impression: (?P<impression>.+)")  # as choose_text writes it
 _Piece = tuple[str, str]  # section, text
 
@@ -133,8 +134,10 @@ def _cut(text: str) -> list[_Piece]:
     section, start, words = "", 0, ""
     is_begun = False
     for heading in [*find_headings(text), None]:
-        if heading and heading.section == "record" and is_begun:
-            continue
+        if heading and heading.section == "record":
+            is_begun = is_begun or (section == "record" and _tells(text[start : heading.start]))
+            if is_begun:
+                continue
         stop = heading.start if heading else len(text)
         pieces += _pieces(section, words, text[start:stop])
         if heading is None:
@@ -145,6 +148,12 @@ def _cut(text: str) -> list[_Piece]:
         start = heading.end
         is_begun = is_begun or section in ("findings", "impression", "joined")
     return pieces
+
+
+def _tells(record: str) -> bool:
+    """Whether sentences follow the line of a name or a number: the report has begun."""
+    _, _, rest = record.partition("\n")
+    return len(rest.split()) >= _FEWEST and "." in rest
 
 
 def _pieces(section: str, words: str, text: str) -> list[_Piece]:
