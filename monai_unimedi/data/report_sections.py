@@ -62,7 +62,8 @@ def _is_prose(page: Page, start: int, end: int) -> bool:
     if page.case != "mixed" or not text[start].islower() or "\n" in text[max(0, start - FARTHEST) : start]:
         return False
     before, after = text[max(0, start - 3) : start].rstrip()[-1:], text[end : end + 3].lstrip(" ")[:1]
-    return start > FARTHEST and (before.islower() or before == ",") and (after.islower() or after in ",.")
+    is_between = (before.islower() or before == ",") and (after.islower() or after in ",.")
+    return start > FARTHEST and is_between and ":" not in text[end : end + FARTHEST]
 
 
 def _candidate(page: Page, start: int, end: int) -> _Candidate | None:

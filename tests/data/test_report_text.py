@@ -240,6 +240,12 @@ def test_json_object_gives_its_sections() -> None:
     }
 
 
+def test_small_headings_with_a_word_behind_them_are_found_deep_in_a_line() -> None:
+    aside = "indicacion: disnea de tres semanas de evolucion en paciente fumador con tos y fiebre"
+    raw = f"{aside} hallazgos radiológicos: Lungs clear. impresion diagnostica: Normal."
+    assert choose_text(read_report(raw)) == "Findings: Lungs clear. Impression: Normal."
+
+
 def test_empty_or_marks_only_gives_no_section() -> None:
     for raw in ("", "  \n", "___", "FINDINGS:\nIMPRESSION: ___", "XXXX"):
         assert read_report(raw) == {}
