@@ -79,7 +79,7 @@ class SourceDataset(Dataset):
         )
         steady, self._random = transforms[:first], transforms[first:]
         self._light = [t for t in steady if not self._touches_images(t)]
-        self._heavy = [t for t in steady if self._touches_images(t)]
+        self._heavy: list[Transform] = [t for t in steady if self._touches_images(t)]
         for transform in self._random:
             if isinstance(transform, Randomizable):
                 transform.set_random_state(seed=0)  # its own generator instead of the one of its class
