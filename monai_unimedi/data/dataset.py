@@ -67,6 +67,7 @@ class SourceDataset(Dataset):
         self.seed = seed
         self.cache_keys = tuple(cache_keys)
         self.dtype = get_torch_dtype_from_string(cache_dtype) if isinstance(cache_dtype, str) else cache_dtype
+        self._heavy: list[Transform] = []
         self._split(list(transforms.transforms if isinstance(transforms, Compose) else transforms))
         self.shards = ShardImages(self.rows) if any("shard_row" in row for row in self.rows) else None
         if self.shards is not None:
