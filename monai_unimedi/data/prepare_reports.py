@@ -6,25 +6,23 @@ Matching is exact. Several different reports of one accession number (an addendu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pydicom
-from pydicom.dataset import Dataset
 
 from monai_unimedi.data.corpora.items import list_files
 from monai_unimedi.data.prepare_dicom import DicomFile
 from monai_unimedi.data.prepare_tables import find_column, read_columns, read_table, read_text
+from monai_unimedi.data.report_sr import structured_report_text
 
-__all__ = ["Reports", "structured_report_text"]
+__all__ = ["Reports"]
 
 ACCESSION = ("AccessionNumber", "accession", "accession_no", "accession_nr", "acc", "acc_no")
 STUDY = ("StudyInstanceUID", "study_uid", "study_instance")
 REPORT = ("report", "report_text", "text", "radiology_report", "befund", "informe", "findings", "narrative")
 PATIENT = ("PatientID", "patient", "mrn", "subject_id")
 TEXTS = (".txt", ".text", ".md")
-_SECTIONS = ("finding", "impression", "conclusion", "history", "indication", "comparison", "technique")
 
 
 class _Report(NamedTuple):
@@ -107,40 +105,3 @@ class Reports:
         if self._without_zeros is None:
             self._without_zeros = {key.lstrip("0") for key in self.reports}
         return file.accession.lstrip("0") in self._without_zeros
-
-
-def structured_report_text(report: Dataset) -> str:
-    """The text of a DICOM SR object: headings of containers and texts in the order of the content tree.
-
-    Codes and numbers come as ``name: value``; names of persons, dates, identifiers and references to images
-    are left out.
-    """
-    return "\n".join(_lines(report.get("ContentSequence") or []))
-
-
-def _lines(content: list[Dataset]) -> Iterator[str]:
-    for item in content:
-        name, kind = _meaning(item, "ConceptNameCodeSequence"), str(item.get("ValueType", ""))
-        if kind == "CONTAINER":
-            if _is_section(name):
-                yield f"{name}:"
-            yield from _lines(item.get("ContentSequence") or [])
-        elif kind == "TEXT":
-            text = str(item.get("TextValue", "")).strip()
-            yield f"{name}: {text}" if _is_section(name) and name.lower() != "finding" else text
-            yield from _lines(item.get("ContentSequence") or [])
-        elif kind == "CODE":
-            yield f"{name}: {_meaning(item, 'ConceptCodeSequence')}"
-        elif kind == "NUM":
-            for value in item.get("MeasuredValueSequence") or []:
-                unit = _meaning(value, "MeasurementUnitsCodeSequence")
-                yield f"{name}: {value.get('NumericValue', '')} {unit}".rstrip()
-
-
-def _is_section(name: str) -> bool:
-    return name.lower().startswith(_SECTIONS)
-
-
-def _meaning(item: Dataset, sequence: str) -> str:
-    codes = item.get(sequence) or []
-    return str(codes[0].get("CodeMeaning", "")).strip() if codes else ""

@@ -6,11 +6,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pydicom
 import pytest
 from monai.transforms import LoadImage
 
-from monai_unimedi.data.prepare_reports import structured_report_text
 from monai_unimedi.transforms import LoadXray
 from monai_unimedi.verbs.prepare import main
 from tests.data.corpora.files import UID, ct_series, ct_slice, structured_report, text, xray
@@ -171,12 +169,6 @@ def test_dicom_reports_come_from_structured_reports_of_the_tree(tmp_path: Path) 
     assert set(rows) == {f"{UID}5.1", f"{UID}5.2"}
     assert rows[f"{UID}5.2"]["patient"] == "C2" and "case 2" in rows[f"{UID}5.2"]["report"]
     assert "Secret" not in rows[f"{UID}5.1"]["report"]
-
-
-def test_structured_report_is_text_under_its_headings(tmp_path: Path) -> None:
-    path = structured_report(tmp_path / "sr.dcm", 1, "Nodule on the left.", "Follow-up.")
-    lines = structured_report_text(pydicom.dcmread(path)).splitlines()
-    assert lines == ["Findings:", "Nodule on the left.", "Diameter: 12 mm", "Impression: Follow-up."]
 
 
 def test_dicom_options_choose_views_series_and_body_part(tmp_path: Path) -> None:
