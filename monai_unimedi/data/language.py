@@ -7,7 +7,6 @@ It tells six languages of reports apart and says "unknown" where it cannot; it i
 from __future__ import annotations
 
 import re
-from collections import Counter
 
 from monai_unimedi.data.report_headings import fold
 
@@ -54,10 +53,11 @@ def language_of(text: str) -> str:
     words = _LETTERS.findall(fold(text))
     if len(words) < _MIN_WORDS:
         return UNKNOWN
-    scores = Counter(dict.fromkeys(LANGUAGES, 0.0))
+    scores = dict.fromkeys(LANGUAGES, 0.0)
     for word in words:
         speakers = _SPOKEN_BY.get(word, [])
         for language in speakers:
             scores[language] += 1 / len(speakers) / len(words)
-    (best, share), (_, second) = scores.most_common(2)
+    second, share = sorted(scores.values())[-2:]
+    best = max(scores, key=scores.__getitem__)
     return best if share >= _MIN_SHARE and share >= _MARGIN * second else UNKNOWN
