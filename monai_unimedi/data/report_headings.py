@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 __all__ = [
+    "ASIDE_SUFFIX",
     "BLOCKING",
     "CONTINUING",
     "LEADING",
@@ -30,7 +31,8 @@ __all__ = [
 _PLAIN = {
     "findings": """findings, finding, finding(s), hallazgos, hallazgo, befunde, befund, constatations,
         achados,
-        reperti, bevindingen, bulgular""",
+        reperti, bevindingen, bulgular, description of findings,
+        description of the findings""",
     "impression": """impressions, impression, impression(s), impresiones, impresion, impressao, conclusions,
         conclusion, conclusion(s), conclusiones, conclusao, conclusoes, conclusioni, conclusione, conclusies,
         conclusie, beurteilung, zusammenfassung""",
@@ -63,7 +65,9 @@ _PLAIN = {
         comparison studies, comparison study, comparison exams, comparison exam, comparison examinations,
         comparison examination, comparison films, comparison film, comparison imaging, comparison radiographs,
         comparison radiograph, estudios previos, estudio previo, estudios anteriores, estudio anterior,
-        estudio comparativo, estudios comparativos, voruntersuchungen, voruntersuchung, voraufnahmen,
+        estudio comparativo, estudios comparativos,
+        exploraciones previas, exploracion previa, pruebas previas, voruntersuchungen, voruntersuchung,
+        voraufnahmen,
         examens anterieurs, examen anterieur, anteriorites, confronto, exames anteriores, eerder onderzoek""",
     "technique": """techniques, technique, technique(s), tecnicas, tecnica, technik, techniek,
         tecnica de exploracion, tecnica de la exploracion, tecnica de estudio, tecnica del estudio,
@@ -262,6 +266,8 @@ SUFFIX = re.compile(
     r"(?:[ \t]*#?\d{1,2}(?=[ \t]*:))?(?:[ \t]*[(\[][^()\[\]\n]{0,60}[)\]])?"
 )
 """What may stand between a heading and its separator."""
+ASIDE_SUFFIX = re.compile(r"(?:[ \t]+[^\W\d_]+){1,3}(?=[ \t]*:)")
+"""Any words that may, before a colon, after the heading of a section that no model is trained on."""
 _TITLE_WORD = re.compile(r"[^\W\d]+(?:-[^\W\d]+)*")
 
 

@@ -86,7 +86,9 @@ def level_inside(page: Page, seen: Seen) -> int:
     ends = ends or bool(_BETWEEN.search(page.text, seen.begin, seen.start))
     if seen.is_shy:
         is_good = is_loud or (ends and (seen.case != "lower" or page.case == "lower"))
-        return SURE if is_good and seen.separator == "colon" else NOT
+        if seen.separator != "colon":
+            return NOT
+        return SURE if is_good else PERHAPS if ends else NOT
     is_weak = seen.separator in ("none", "gap", "eol") and not is_loud
     is_led = not ends and is_led_to(page, seen.begin, BLOCKING if is_weak else LEADING)
     if seen.separator == "colon":

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from monai_unimedi.data.report_cleaning import BOLD
 from monai_unimedi.data.report_headings import (
+    ASIDE_SUFFIX,
     CONTINUING,
     LEFT,
     LEFT_INSIDE,
@@ -37,9 +38,11 @@ FARTHEST = 60
 """Characters of decoration, number and qualifying words before a heading."""
 
 _DECORATION = rf"*=#~\]}}>|»›】{BOLD}"
+_ASIDES = frozenset(("indication", "comparison", "technique"))
+_ARROWS = "\u2190-\u21ff\u25a0-\u25ff\u2700-\u27bf\u2900-\u297f\u2b00-\u2bff"  # and other pictures
 _AFTER = re.compile(
     rf"(?P<close>(?:[ \t\"'`”’){_DECORATION}]|(?<!_)_{{1,2}}(?!_)|/+(?=\s|$))*)"
-    r"(?P<sep>[:：](?:[-–—]+>?)?|[→⇒;]|[-=–—]+>+|\.[-–—]+|\.{2,}|…|\.(?=\s|$)|[-–—]+|)"
+    rf"(?P<sep>[:：](?:[-–—]+>?)?|[{_ARROWS};]+|[-=–—]+>+|\.[-–—]+|\.{{2,}}|…|\.(?=\s|$)|[-–—]+|)"
     rf"(?P<tail>(?:[ \t:){_DECORATION}–—-]|(?<!_)_{{1,2}}(?!_)|/+(?=\s|$))*)"
 )
 _OPENING = re.compile(rf"(?:[\s*=#~|\[({{<>»«‹•/;–—{BOLD}-]|(?<!_)_{{1,2}}(?!_))*$")
@@ -95,7 +98,7 @@ def see(page: Page, start: int, end: int) -> Seen:
     words, case = page.text[begin:start], _case(page.text[begin:end])
     symbols = _SYMBOLS.search(page.text, max(line, begin - 12), begin)
     frame = symbols.group(1) if symbols else ""
-    stop, separator = _separator(page, start, end, line, left is not None, frame)
+    stop, separator = _separator(page, start, end, line, left is not None, frame, section in _ASIDES)
     if left:
         begin = line
     else:
@@ -149,7 +152,7 @@ def _case(words: str) -> str:
 
 
 def _separator(
-    page: Page, start: int, end: int, line: int, is_at_line_start: bool, symbols: str
+    page: Page, start: int, end: int, line: int, is_at_line_start: bool, symbols: str, is_aside: bool
 ) -> tuple[int, str]:
     """Where the text after a heading begins, and what separates it, see `Seen`."""
     suffix = SUFFIX.match(page.folded, end)
@@ -163,6 +166,9 @@ def _separator(
         if is_at_line_start and kind == "dot" and is_upper:
             return stop, kind
     stop, kind = _kind(page, start, end, line, symbols)
+    if kind == "none" and is_at_line_start and page.text[start].isupper() and is_aside:
+        further = ASIDE_SUFFIX.match(page.folded, end)
+        return _kind(page, start, further.end() if further else end, line, symbols)
     first = first_phrase(page.folded, start)
     return _kind(page, start, first, line, symbols) if kind == "none" and first < end else (stop, kind)
 
@@ -177,7 +183,7 @@ def _kind(page: Page, start: int, end: int, line: int, symbols: str) -> tuple[in
         stop -= len(page.text[after.end("sep") : stop]) - len(
             page.text[after.end("sep") : stop].rstrip("~>#=-")
         )
-    if sep and sep[0] in ":：→⇒-=–—" and (sep[0] not in "-=–—" or ">" in sep):
+    if sep and (sep[0] in ":：" or sep[0] > "\u2100" or (sep[0] in "-=–—" and ">" in sep)):
         return stop, "colon"
     if (
         closed > end

@@ -149,6 +149,85 @@ FORMS: dict[str, Form] = {
 }
 
 
+def names(findings: str, impression: str, indication: str, comparison: str) -> dict[str, str]:
+    """Names of the sections."""
+    return {
+        "findings": findings,
+        "impression": impression,
+        "indication": indication,
+        "comparison": comparison,
+    }
+
+
+def double_spaced(sections: Sections) -> str:
+    """A blank line between any two lines."""
+    return "\n\n".join(
+        line for name, text in sections for line in textwrap.wrap(f"{name.upper()}: {text}", 60)
+    )
+
+
+def mimic(sections: Sections) -> str:
+    """Indented by one blank, as the files of MIMIC-CXR."""
+    parts = (textwrap.fill(f"{name.upper()}:  {text}", 78) for name, text in sections)
+    return "                    FINAL REPORT\n " + "\n \n ".join(part.replace("\n", "\n ") for part in parts)
+
+
+def paragraphs(pattern: str, width: int) -> Form:
+    """Each section a paragraph of lines of a width; what stands before a line break in the pattern stays."""
+
+    def write(sections: Sections) -> str:
+        parts = []
+        for section in sections:
+            head, _, text = lines(pattern)([section]).rpartition("\n")
+            parts.append(f"{head}\n{textwrap.fill(text, width)}".strip())
+        return "\n\n".join(parts)
+
+    return write
+
+
+REPORT = names("Report", "Opinion", "Clinical Details", "Comparison made with")
+IMAGES = names("Image findings", "Interpretation", "Clinical question", "Previous imaging")
+DESCRIBED = names("Description of findings", "Impression/plan", "Reason for study", "Comparison exams")
+GERMAN = names("Befund", "Beurteilung", "Klinische Angaben", "Voruntersuchungen")
+FRENCH = names("Résultats", "Conclusion", "Indication", "Comparaison")
+ACCENTS = names("Descripción", "Impresión", "Información clínica", "Exploraciones previas")
+FORMS |= {
+    "FINDINGS (CHEST): text": lines("{NAME} (CHEST): {text}"),
+    "Findings ► text": lines("{Name} ► {text}"),
+    "<<FINDINGS>>": lines("<<{NAME}>>\n{text}"),
+    "FINDINGS ---": lines("{NAME} ---\n{text}\n"),
+    "Final Findings: text": lines("Final {Name}: {text}"),
+    "results: text, in one line": lines(
+        "{name}: {text}", names("results", "conclusions", "clinical history", "prior exams"), " "
+    ),
+    "carriage returns": lines("{NAME}\r\n\r\n{text}", separator="\r\n\r\n"),
+    "indented, colon apart": lines("   {NAME} :\n\n   {text}\n"),
+    "Findings—text": lines("{Name}—{text}"),
+    "Image findings: text": lines("{Name}: {text}", IMAGES),
+    "German": lines("{Name}:\n{text}\n", GERMAN),
+    "French": lines("{NAME} : {text}", FRENCH),
+    "1 FINDINGS": lines("{i} {NAME}\n{text}"),
+    "text after a bullet": lines("{NAME}:\n  - {text}"),
+    "double-spaced": double_spaced,
+    "Report: text, Opinion: text": lines("{Name}: {text}", REPORT),
+    "DESCRIPTION OF FINDINGS: text": lines("{NAME}: {text}", DESCRIBED),
+    "two tabs": lines("{Name}\t\t{text}"),
+    "[[Findings]] in one line": lines("[[{Name}]] {text}", separator=" "),
+    "MIMIC-CXR": mimic,
+    "*Findings*, * text": lines("*{Name}*\n* {text}"),
+    "all capitals, 64 columns": lambda sections: wrapped("{NAME}: {text}", 64)(sections).upper(),
+    "findings, paragraph": paragraphs("{name}\n{text}", 70),
+    "FINDINGS text, paragraph": paragraphs("{NAME} {text}", 50),
+    "Body: text": lines("{Name}: {text}", names("Body", "Impression", "Reason", "Comparison Date")),
+    "FINDINGS => text": lines("{NAME} => {text}"),
+    "Descripción: text": lines("{Name}: {text}", ACCENTS),
+    "'FINDINGS': text": lines("'{NAME}': {text}"),
+    "findings_text: text": lines("{name}_text: {text}"),
+    "report_findings = text": lines("report_{name} = {text}"),
+}
+"""The last thirty came later: see ``docs/reports.md`` for what each set gave at its first try."""
+
+
 def joined(heading: str) -> Form:
     """Findings and impression under one heading; what each of them is then, is the text of both."""
 
