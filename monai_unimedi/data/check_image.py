@@ -31,11 +31,11 @@ ImageFacts = dict[str, Any]
 ``channels``, ``photometric``, ``spacing``, ``orientation``, ``exact`` and ``near`` (hashes)."""
 Fault = tuple[str, str, str]
 _LOOKED_AT = 256  # pixels: JPEGs are decoded at a scale that leaves twice that
-_SMALLEST = 128
+_SMALLEST = 64
 _LONGEST = 3.0
 _SLICED = ("CT", "MR", "PT")
 _COLOURED = 12.0  # mean difference of the channels, in grey levels: above, it is no toned X-ray
-_SPACING = (0.1, 15.0)  # mm
+_SPACING = (0.1, 25.0)  # mm
 _TURNED = 30.0  # degrees from the axes
 
 

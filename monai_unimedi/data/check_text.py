@@ -94,7 +94,7 @@ def _equal_reports(sound: Sequence[tuple[CheckRow, str]]) -> list[Finding]:
     ids = "; ".join(", ".join(_id(row) for row in group[:_LISTED]) for group in repeated[:_LISTED])
     message = (
         f"{len(groups)} different texts among {len(sound)} reports: {sum(map(len, repeated))} rows share "
-        f"{len(repeated)} texts, {across} of them across patients. They are not each other's negatives. {ids}"
+        f"{len(repeated)} texts, {across} of them across patients; they are not each other's negatives: {ids}"
         f"{' ...' if len(repeated) > _LISTED else ''}"
     )
     return [_for_all(sound, "note", "equal reports", message)]
