@@ -14,8 +14,10 @@ __all__ = ["SampleCache"]
 
 def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Zeros in anonymous shared memory, untouched until written, not limited by the size of /dev/shm."""
-    size = math.prod(shape) * dtype.itemsize
-    return torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=dtype, count=math.prod(shape)).view(shape)
+    count = math.prod(shape)
+    if count == 0:  # no row fits
+        return torch.zeros(shape, dtype=dtype)
+    return torch.frombuffer(mmap.mmap(-1, count * dtype.itemsize), dtype=dtype, count=count).view(shape)
 
 
 class SampleCache:

@@ -43,7 +43,7 @@ SIZES = {
 TRAINING = {
     "xray_size": XRAY_SIZE, "ct_size": VOXELS, "spacing": SPACING, "num_steps": 4, "steps_per_epoch": 4,
     "batch_2d": 8, "batch_3d": 8, "history_interval": 1, "val_interval": 1000, "save_interval": 0,
-    "amp": "false", "hidden_size": 64, "mlp_dim": 128, "num_layers": 2, "on_bad_report": "drop", "cache_gb": 0,
+    "amp": "false", "hidden_size": 64, "mlp_dim": 128, "num_layers": 2, "on_bad_report": "drop",
 }  # fmt: skip
 FIRST_LOSS, LATER_LOSS = 2e-3, 5e-2
 

@@ -244,3 +244,9 @@ def test_whole_numbers_count_through_the_sources(rows: dict[str, list[dict[str, 
     assert found == [(source, row) for source in ("2d", "3d") for row in range(len(rows[source]))]
     with pytest.raises(IndexError, match="got 99"):
         dataset[99]
+
+
+def test_no_memory_for_a_cache_changes_no_sample(rows: dict[str, list[dict[str, Any]]]) -> None:
+    none, all_of_it = (SourceDataset(rows["3d"], ct_chain(), "3d", cache_gb=gb) for gb in (0.0, 1.0))
+    assert none.cache_bytes == 0
+    assert torch.equal(none[1]["image"], all_of_it[1]["image"])
