@@ -78,11 +78,12 @@ def check_datalists(
     facts = list(_inspected([row.content["image"] for row in shown], num_processes, show_progress))
     folders = [str(dataset_dir)] if dataset_dir is not None else [str(Path(path).parent) for path in paths]
     for row, fact in zip(shown, facts):
-        findings += [row.finding(*fault[:2], _within(fault[2], folders)) for fault in fact["faults"]]
+        for severity, check, message in fact["faults"]:
+            findings.append(row.finding(severity, check, _within(message, folders)))
     findings += check_dimensions(shown, facts) + check_images_twice(shown, facts) + check_patients(rows)
     order = {name: number for number, name in enumerate(SEVERITIES)}
     findings.sort(key=lambda f: (order[f.severity], f.datalist, f.section, f.row))
-    images = {(row.datalist, row.section, row.index): row.content["image"] for row in shown}
+    images = {(row.datalist, row.section, row.number): row.content["image"] for row in shown}
     return CheckResult(findings, _summary(rows, shown, facts, language_of), images)
 
 

@@ -45,13 +45,13 @@ class CheckRow(NamedTuple):
 
     datalist: str
     section: str
-    index: int
+    number: int
     content: dict[str, Any]
 
     def finding(self, severity: str, check: str, message: str) -> Finding:
         """Something found at this row."""
         name = str(self.content.get("id", ""))
-        return Finding(severity, check, self.datalist, self.section, self.index, name, message)
+        return Finding(severity, check, self.datalist, self.section, self.number, name, message)
 
     @property
     def patient(self) -> str:
@@ -131,7 +131,7 @@ def _repeated_ids(rows: Iterable[CheckRow]) -> list[Finding]:
             continue
         first = seen.setdefault((row.datalist, row.section, str(row.content["id"])), row)
         if first is not row:
-            message = f"Each id must occur once, row {first.index} has it too."
+            message = f"Each id must occur once, row {first.number} has it too."
             findings.append(row.finding("error", "ids", message))
     return findings
 

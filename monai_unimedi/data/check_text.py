@@ -148,4 +148,4 @@ def _some(rows: Sequence[CheckRow]) -> str:
 
 
 def _id(row: CheckRow) -> str:
-    return str(row.content.get("id", row.index))
+    return str(row.content.get("id", row.number))

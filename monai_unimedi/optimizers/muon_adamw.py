@@ -27,8 +27,8 @@ def stack_matrices(network: nn.Module) -> list[nn.Parameter]:
     """
     stacks = [module for module in network.modules() if isinstance(module, nn.ModuleList)]
     linears = [layer for stack in stacks for layer in stack.modules() if isinstance(layer, nn.Linear)]
-    weights: list[nn.Parameter] = [layer.weight for layer in linears if layer.weight.requires_grad]
-    unique = {id(weight): weight for weight in weights}
+    weights = [layer.get_parameter("weight") for layer in linears]
+    unique = {id(weight): weight for weight in weights if weight.requires_grad}
     return list(unique.values())
 
 

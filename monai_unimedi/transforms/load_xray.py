@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -188,8 +189,8 @@ class LoadXrayd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.load = LoadXray(voi, target_size, fit)
 
-    def __call__(self, data: Mapping[Hashable, str]) -> dict[Hashable, object]:
-        row: dict[Hashable, object] = dict(data)
+    def __call__(self, data: Mapping[Hashable, str]) -> dict[Hashable, Any]:
+        row: dict[Hashable, Any] = dict(data)
         present = list(self.key_iterator(data))
         for key in present:
             row[key] = self.load(data[key], whole=len(present) > 1)

@@ -68,7 +68,7 @@ def main() -> int:
     rows |= {name: measure(reports, form, True, arguments.show == name) for name, form in joined.items()}
     for name, (right, total, seconds) in rows.items():
         print(f"{right / total:8.2%} {total - right:5d} of {total} otherwise, {seconds:5.1f} s  {name}")
-    right, total = (sum(row[i] for row in rows.values()) for i in range(2))
+    right, total = sum(row[0] for row in rows.values()), sum(row[1] for row in rows.values())
     seconds = sum(row[2] for row in rows.values())
     speed = len(reports) * len(rows) / seconds
     whole, lost, count = ct_reports()

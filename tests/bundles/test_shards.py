@@ -97,7 +97,7 @@ def test_windowed_shards_and_partial_reports_train_nearly_the_same(
     phantom = Path(trained.places["phantom_dir"])
     windowed = RECIPE | {"dtype": "uint8", "hu_range": [-1150.0, 350.0]}
     convert_datalist(phantom / "datalist_3d.json", tmp_path / "w", windowed, jobs=1)
-    options = {"partial_report_prob": 0.5, "augment_prob": 1.0}
+    options: dict[str, Any] = {"partial_report_prob": 0.5, "augment_prob": 1.0}
     options |= {"slice_rule": "uniform"}  # near ties of scores would be decided by the quantisation
     files = Bundle(tmp_path / "files", phantom)
     files.train(**options)

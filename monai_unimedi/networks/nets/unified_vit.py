@@ -51,6 +51,7 @@ class UnifiedViT(nn.Module):
         qk_gain: float = 1.0,
     ) -> None:
         super().__init__()
+        self.num_heads = num_heads
         self.tokenizer = ImageTokenizer(in_channels, patch_size, patch_depth, grid_size, num_depths, hidden_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, hidden_size))
         self.cls_position = nn.Parameter(torch.zeros(1, 1, hidden_size))
@@ -80,8 +81,8 @@ class UnifiedViT(nn.Module):
                 patch.weight /= STD
                 patch.bias.copy_(-MEAN * patch.weight.flatten(1).sum(1))
             for block in self.blocks:
-                rows = 2 * block.attention.qkv.weight.shape[0] // 3
-                block.attention.qkv.weight[:rows] *= qk_gain
+                qkv = block.get_submodule("attention.qkv").get_parameter("weight")
+                qkv[: 2 * qkv.shape[0] // 3] *= qk_gain
 
     def embed(
         self, image: torch.Tensor, slice_indices: Optional[torch.Tensor] = None

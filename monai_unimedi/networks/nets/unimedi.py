@@ -18,6 +18,7 @@ from torch import nn
 from monai_unimedi.networks.blocks.encoder_block import EncoderBlock
 from monai_unimedi.networks.blocks.heads import DistillationHead
 from monai_unimedi.networks.blocks.token_masking import random_token_mask
+from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 
 __all__ = ["UniMedI"]
 
@@ -41,7 +42,7 @@ class UniMedI(nn.Module):
 
     def __init__(
         self,
-        image_encoder: nn.Module,
+        image_encoder: UniMediImageEncoder,
         report_encoder: nn.Module,
         contrast_view: str = "whole",
         mask_ratio: float = 0.5,
@@ -61,7 +62,7 @@ class UniMedI(nn.Module):
         self.report_encoder = report_encoder
         hidden_size = image_encoder.vit.norm.normalized_shape[0]
         self.student_head = DistillationHead(hidden_size, head_dim, bottleneck_dim, num_prototypes)
-        num_heads = image_encoder.vit.blocks[0].attention.num_heads
+        num_heads = image_encoder.vit.num_heads
         self.predictor = EncoderBlock(hidden_size, 2 * hidden_size, num_heads) if visible_only else None
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
@@ -117,6 +118,7 @@ class UniMedI(nn.Module):
         if not distill:
             return encoded[:, 0], None
         hidden = (vit.mask_token + position).expand_as(content)[is_masked].reshape(batch, -1, content.shape[2])
+        assert self.predictor is not None
         predicted = self.predictor(torch.cat([encoded, hidden.to(encoded.dtype)], 1))
         return encoded[:, 0], predicted[:, encoded.shape[1] :]
 
@@ -201,9 +203,9 @@ class UniMedI(nn.Module):
         """
         outputs = {}
         for name, batch in sources.items():
-            keys = ("image", "input_ids", "attention_mask", "sample_seed")
+            image, ids, mask, seed = (batch[k] for k in ("image", "input_ids", "attention_mask", "sample_seed"))
             cached = None if slice_scores is None else slice_scores.get(name)
-            outputs[name] = self.encode_pair(*(batch[k] for k in keys), slice_scores=cached, distill=distill)
+            outputs[name] = self.encode_pair(image, ids, mask, seed, slice_scores=cached, distill=distill)
             if "pair_group" in batch:
                 outputs[name]["pair_group"] = batch["pair_group"]
         return outputs
