@@ -33,6 +33,13 @@ __all__ = [
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRAIN = "bundles/pretrain/configs/train.json"
 XRAY_SIZE = 96
+# Template text names no side, so that a mirrored crop is as good a crop: MONAI's own transforms, the CTs alone.
+MIRRORS = [
+    {"_target_": "monai.transforms.RandFlipd", "keys": "image", "prob": 0.5, "spatial_axis": 0},
+    {"_target_": "monai.transforms.RandFlipd", "keys": "image", "prob": 0.5, "spatial_axis": 1},
+    {"_target_": "monai.transforms.RandFlipd", "keys": "image", "prob": 0.5, "spatial_axis": 2},
+    {"_target_": "monai.transforms.RandRotate90d", "keys": "image", "prob": 0.5, "max_k": 1},
+]
 OPTIONS: dict[str, Any] = {
     "xray_size": XRAY_SIZE,
     "ct_size": list(VOXELS),
@@ -43,6 +50,8 @@ OPTIONS: dict[str, Any] = {
     "report_encoder#num_remembered": 4096,
     "partial_report_prob": 0.0,
     "augment_prob": 1.0,
+    "mirrors": MIRRORS,
+    "train#preprocessing#3d": "$@ct_transforms + @report_transforms + @random_transforms + @mirrors",
     "on_bad_report": "drop",
     "val_interval": 1000,
 }
