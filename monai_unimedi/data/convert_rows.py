@@ -18,6 +18,8 @@ from monai.transforms import Transform
 from monai_unimedi.data.shard_steps import conversion_steps, quantise
 from monai_unimedi.data.shards import ENDS, IMAGE, MASK, TOKENS, write_shard
 from monai_unimedi.data.tokens import encode_reports
+from monai_unimedi.root_cause import root_cause
+from monai_unimedi.transforms.checks import RowError
 from monai_unimedi.transforms.report import ReportText, report_group
 
 __all__ = ["make_shard"]
@@ -122,13 +124,16 @@ def _relative(path: str, root: str) -> str:
 
 
 def _reason(error: BaseException, root: str) -> str:
-    """The innermost cause in one line, the same at every run, with paths as the datalist has them."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = " ".join(str(error).split()) or type(error).__name__
+    """What went wrong in one line, the same at every run, with paths as the datalist has them."""
+    error = root_cause(error)
+    if isinstance(error, RowError) and error.__cause__ is not None:
+        error = error.__cause__  # the row stands beside the reason
+    text = " ".join(str(error).split())
+    if not text or not isinstance(error, (ValueError, OSError)):
+        text = f"{type(error).__name__}: {text}"
     for folder in (os.path.realpath(root), os.path.abspath(root), root):
         text = text.replace(folder.rstrip(os.sep) + os.sep, "")
-    return _ADDRESS.sub("0x", f"{type(error).__name__}: {text}")[:_REASON]
+    return _ADDRESS.sub("0x", text)[:_REASON]
 
 
 @contextlib.contextmanager

@@ -53,6 +53,8 @@ class DicomFile(NamedTuple):
 
 def read_header(path: Path) -> DicomFile | str:
     """A file's header, or why it cannot be used."""
+    if not os.path.exists(path):
+        return "a link that leads nowhere or to itself"
     try:
         if not pydicom.misc.is_dicom(path) and path.suffix.lower() != ".dcm":
             return "not a DICOM file"

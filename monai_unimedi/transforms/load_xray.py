@@ -10,6 +10,7 @@ chosen by the file, and of a header only what the grey values need is kept.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ class LoadXray(Transform):
 
         Raises:
             FileNotFoundError: When the file does not exist.
-            ValueError: When it is no picture and no DICOM file, has several frames, or is broken.
+            ValueError: When it is no picture and no DICOM file, has several frames, holds NaN, or is broken.
             OSError: When a picture is truncated.
         """
         path = Path(path)
@@ -134,12 +135,14 @@ class LoadXray(Transform):
                 array, mode = np.asarray(plain), plain.mode
         except UnidentifiedImageError:
             raise ValueError(f"{path.name!r} must hold a picture, it does not; copy it again.") from None
-        except (OSError, SyntaxError) as error:  # PIL says so of a broken PNG
+        except (OSError, SyntaxError, struct.error) as error:  # the last two: PIL, of a broken PNG
             if isinstance(error, PermissionError):
                 raise
             raise OSError(
                 f"{path.name!r} must be whole, it is broken or truncated; copy it again."
             ) from error
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError("The image must hold finite values, got NaN or infinity; convert the file again.")
         meta: dict[str, object] = {"mode": mode} | ({} if extent is None else {"extent": extent})
         return (array.T[None] if array.ndim == 2 else array.transpose(2, 1, 0)), meta
 

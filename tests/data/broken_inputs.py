@@ -35,7 +35,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-__all__ = ["BROKEN", "LISTS", "SOUND", "Broken", "unprivileged", "write_broken"]
+__all__ = ["BROKEN", "LISTS", "SOUND", "Broken", "accession", "unprivileged", "write_broken"]
 
 Row = dict[str, Any]
 SPACING = (2.0, 2.0, 5.0)  # mm
@@ -159,7 +159,16 @@ def dataset(array: np.ndarray, sop_class: str, **tags: Any) -> pydicom.Dataset:
     return data
 
 
+def accession(name: str) -> str:
+    """Number under which a DICOM input's report is found."""
+    return f"A{seed_of(name)}"
+
+
 def write(data: pydicom.Dataset, path: Path) -> Path:
+    name = path.parent.name if path.stem.isdigit() else path.stem
+    data.AccessionNumber, data.PatientID = accession(name), name
+    if "StudyInstanceUID" not in data:
+        data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
     data.save_as(path, enforce_file_format=True)
     return path
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,9 +60,9 @@ def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
     errors: list[OSError] = []
     files: list[DicomFile] = []
     in_folder: Counter[Path] = Counter()
-    skipped = options.reports.resolve() if options.reports else None
+    skipped = os.path.realpath(options.reports) if options.reports else None
     for path in tqdm(list(list_files(root, errors.append)), desc="read headers", unit=" files", disable=None):
-        if skipped is not None and (skipped == path.resolve() or skipped in path.resolve().parents):
+        if skipped is not None and f"{os.path.realpath(path)}{os.sep}".startswith(f"{skipped}{os.sep}"):
             continue
         found = read_header(path)
         in_folder[path.parent] += found != "not a DICOM file"
@@ -158,6 +159,9 @@ class _Tree:
 
     def _volume(self, files: list[DicomFile], is_smaller: bool) -> Iterator[Item]:
         slices, copies = _without_copies(without_localizers(files))
+        for file in files if slices else ():
+            if file.is_localizer:
+                yield LeftOut(_within(self.root, file.path), "localizer")
         for copy in copies:
             yield LeftOut(_within(self.root, copy.path), "another file has the same SOPInstanceUID")
         first = files[0]
