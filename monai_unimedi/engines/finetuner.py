@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Supervised training of a downstream network: one batch of images with labels, one loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from monai.engines import SupervisedEvaluator
+from monai.engines.utils import IterationEvents
+from monai.inferers import Inferer, SimpleInferer
+from torch import Tensor, nn
+
+from .resumable import ResumableTrainer
+
+__all__ = ["AutocastEvaluator", "Finetuner"]
+
+
+class Finetuner(ResumableTrainer):
+    """Trains ``network(image)`` towards ``label``; takes the handlers of the pre-training, its resume included.
+
+    After each iteration the output holds ``loss``, ``lr`` and, where the optimizer stepped, ``grad_norm``.
+
+    Args:
+        device, max_epochs, train_data_loader, network, optimizer: as in :class:`ResumableTrainer`; a batch is a
+            dictionary with ``image`` (B, C, ...) and ``label`` (B, ...).
+        loss_function: ``loss_function(pred, label)``, a scalar; ``pred`` comes in float32.
+        inferer: how the network is called, ``SimpleInferer`` by default.
+        kwargs: further arguments of :class:`ResumableTrainer`.
+
+    Raises:
+        RuntimeError: When a loss or gradient is not finite; names the step and the rows of the batch.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        max_epochs: int,
+        train_data_loader: Any,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss_function: Callable[[Tensor, Tensor], Tensor],
+        inferer: Inferer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.loss_function = loss_function
+        self.inferer = SimpleInferer() if inferer is None else inferer
+        super().__init__(device, max_epochs, train_data_loader, network, optimizer, **kwargs)
+
+    def _iteration(  # type: ignore[override]
+        self, engine: Any, batchdata: Mapping[str, Any]
+    ) -> list[dict[str, float]]:
+        image, label = (torch.as_tensor(batchdata[key]).to(self.state.device) for key in ("image", "label"))
+        self.network.train()
+        if self.starts_optimizer_step:
+            self.gradient_step.zero()
+        with self._autocast():
+            pred = self.inferer(image, self.network)
+        loss = self.loss_function(pred.float(), label)
+        self.gradient_step.backward(loss / self.micro_steps)
+        scalars = {"loss": loss}
+        if self.ends_optimizer_step:
+            scalars["grad_norm"] = self.gradient_step.clip()
+        output = self._flat_output(scalars)
+        self._check_finite(output, {"images": batchdata})
+        if self.ends_optimizer_step:
+            self.gradient_step.step()
+        self.state.output = [output]
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return self.state.output
+
+
+class AutocastEvaluator(SupervisedEvaluator):
+    """MONAI's evaluator, with autocast on whatever device it runs; ``pred`` comes in float32.
+
+    Args:
+        amp_dtype: of autocast, where ``amp`` is on.
+        kwargs: of ``monai.engines.SupervisedEvaluator``.
+    """
+
+    def __init__(self, *args: Any, amp: bool = False, amp_dtype: str = "bfloat16", **kwargs: Any) -> None:
+        super().__init__(*args, amp=False, **kwargs)
+        infer, device_type, dtype = self.inferer, self.state.device.type, getattr(torch, amp_dtype)
+
+        def infer_in_autocast(*inputs: Any, **options: Any) -> Tensor:
+            with torch.autocast(device_type, dtype=dtype, enabled=amp):
+                return infer(*inputs, **options).float()
+
+        self.inferer = infer_in_autocast
