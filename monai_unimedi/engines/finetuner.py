@@ -79,12 +79,18 @@ class AutocastEvaluator(SupervisedEvaluator):
         kwargs: of ``monai.engines.SupervisedEvaluator``.
     """
 
-    def __init__(self, *args: Any, amp: bool = False, amp_dtype: str = "bfloat16", **kwargs: Any) -> None:
-        super().__init__(*args, amp=False, **kwargs)
-        infer, device_type, dtype = self.inferer, self.state.device.type, getattr(torch, amp_dtype)
+    def __init__(self, *, amp: bool = False, amp_dtype: str = "bfloat16", **kwargs: Any) -> None:
+        super().__init__(amp=False, **kwargs)
+        self.inferer = _AutocastInferer(self.inferer, self.state.device.type, getattr(torch, amp_dtype), amp)
 
-        def infer_in_autocast(*inputs: Any, **options: Any) -> Tensor:
-            with torch.autocast(device_type, dtype=dtype, enabled=amp):
-                return infer(*inputs, **options).float()
 
-        self.inferer = infer_in_autocast
+class _AutocastInferer(Inferer):
+    """Another inferer under autocast, its answer in float32."""
+
+    def __init__(self, inferer: Inferer, device_type: str, dtype: torch.dtype, is_on: bool) -> None:
+        self.inferer, self.device_type, self.dtype, self.is_on = inferer, device_type, dtype, is_on
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        with torch.autocast(self.device_type, dtype=self.dtype, enabled=self.is_on):
+            pred: Tensor = self.inferer(*args, **kwargs)
+        return pred.float()

@@ -175,7 +175,7 @@ class UniMediPretrainer(ResumableTrainer):
 
     # ---- state
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
         """The trainer's state, and the scores of slices that are kept."""
         return {**super().state_dict(), "selection_cache": self.selection_cache.state_dict()}
 

@@ -80,14 +80,21 @@ def test_loss_that_is_no_number_names_the_rows() -> None:
 def test_evaluator_computes_in_bfloat16_and_answers_in_float32() -> None:
     seen = []
 
-    def network(image: Tensor) -> Tensor:
-        seen.append((image @ torch.ones(3, 1)).dtype)
-        return image @ torch.ones(3, 1)
+    class Network(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            pred = image @ torch.ones(3, 1)
+            seen.append(pred.dtype)
+            return pred
 
-    module = nn.Identity()
-    module.forward = network  # type: ignore[method-assign]
     for amp in (True, False):
-        evaluator = AutocastEvaluator("cpu", batches(1), module, inferer=SimpleInferer(), amp=amp, decollate=False)
+        evaluator = AutocastEvaluator(
+            device="cpu",
+            val_data_loader=batches(1),
+            network=Network(),
+            inferer=SimpleInferer(),
+            amp=amp,
+            decollate=False,
+        )
         evaluator.run()
         assert evaluator.state.output["pred"].dtype == torch.float32
     assert seen == [torch.bfloat16, torch.float32]
