@@ -63,6 +63,7 @@ class Finetuner(ResumableTrainer):
         if self.ends_optimizer_step:
             scalars["grad_norm"] = self.gradient_step.clip()
         output = self._flat_output(scalars)
+        output["lr"] = float(self.optimizer.param_groups[-1]["lr"])  # the head's, where rates fall by depth
         self._check_finite(output, {"images": batchdata})
         if self.ends_optimizer_step:
             self.gradient_step.step()

@@ -33,21 +33,21 @@ def test_rate_falls_by_one_factor_from_head_to_embeddings() -> None:
 
 def test_biases_and_norms_do_not_decay() -> None:
     network = Classifier()
-    decays = {id(p): g["weight_decay"] for g in layer_decay_groups(network, 1.0, 0.1) for p in g["params"]}
+    decays = {id(p): g["weight_decay"] for g in layer_decay_groups(network, 1.0, 0.1, 0.75) for p in g["params"]}
     assert all(decays[id(p)] == (0.1 if p.ndim >= 2 else 0.0) for p in network.parameters())
 
 
 def test_frozen_encoder_leaves_the_head_alone() -> None:
     network = Classifier()
     network.vit.requires_grad_(False)
-    rates = rate_of(network, layer_decay_groups(network, 1.0, 0.1))
+    rates = rate_of(network, layer_decay_groups(network, 1.0, 0.1, 0.75))
     assert rates == {"head.weight": 1.0, "head.bias": 1.0}
 
 
 def test_optimizer_takes_the_groups_and_bad_factors_raise() -> None:
     network = Classifier()
-    assert len(torch.optim.AdamW(layer_decay_groups(network, 1e-3, 0.05), lr=1e-3).param_groups) >= 8
-    with pytest.raises(ValueError, match=r"\(0, 1\], got 1\.5"):
+    assert len(torch.optim.AdamW(layer_decay_groups(network, 1e-3, 0.05, 0.75), lr=1e-3).param_groups) >= 8
+    with pytest.raises(ValueError, match="at most 1, got 1.5"):
         layer_decay_groups(network, 1.0, 0.1, 1.5)
     with pytest.raises(ValueError, match="require a gradient"):
-        layer_decay_groups(network.requires_grad_(False), 1.0, 0.1)
+        layer_decay_groups(network.requires_grad_(False), 1.0, 0.1, 0.75)
