@@ -47,7 +47,7 @@ def test_frozen_encoder_leaves_the_head_alone() -> None:
 def test_optimizer_takes_the_groups_and_bad_factors_raise() -> None:
     network = Classifier()
     assert len(torch.optim.AdamW(layer_decay_groups(network, 1e-3, 0.05, 0.75), lr=1e-3).param_groups) >= 8
-    with pytest.raises(ValueError, match="at most 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"at most 1, got 1\.5"):
         layer_decay_groups(network, 1.0, 0.1, 1.5)
     with pytest.raises(ValueError, match="require a gradient"):
         layer_decay_groups(network.requires_grad_(False), 1.0, 0.1, 0.75)
