@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from monai_unimedi.data.report_cleaning import BOLD
+from monai_unimedi.data.report_markup import BOLD
 from monai_unimedi.data.report_headings import (
     ASIDE_SUFFIX,
     CONTINUING,
@@ -161,7 +161,8 @@ def _separator(
     if suffix.end() > end and not is_louder:
         stop, kind = _kind(page, start, suffix.end(), line, symbols)
         is_upper = page.text[start : suffix.end()].isupper()
-        if kind in ("colon", "mark") or (is_at_line_start and kind in ("eol", "dash", "gap")):
+        goes_on = kind == "eol" and page.case == "mixed" and page.text[stop : stop + 2].strip().islower()
+        if kind in ("colon", "mark") or (is_at_line_start and kind in ("eol", "dash", "gap") and not goes_on):
             return stop, kind
         if is_at_line_start and kind == "dot" and is_upper:
             return stop, kind

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from monai_unimedi.data.report_headings import find_words, is_title
+from monai_unimedi.data.report_exports import HEADED
+from monai_unimedi.data.report_headings import find_words, heading_section, is_title
 from monai_unimedi.data.report_levels import SURE, level_at_line_start, level_inside
 from monai_unimedi.data.report_page import FARTHEST, Page, opening, page_of, passed_decoration, see
 
@@ -24,6 +25,9 @@ CLOSING = "/"
 
 _CLOSES = re.compile(r"(?:[<\[({]\s*/\s*|(?:^|\W)(?:end\s+of\s+(?:the\s+)?|end\s+))$")
 _TITLE_LINE = re.compile(r"^[ \t]*([A-Z0-9_][^\n:]{3,90}):", re.MULTILINE)
+_SET_OFF = re.compile(rf"{HEADED}([^{HEADED}\n]*){HEADED}")
+_LOUD = re.compile(r"[^\W\d_a-z]{3,}(?:\s[^\W\d_a-z]{2,})*(?![^\W_])")
+_MEASURED = frozenset(("findings", "impression"))
 _NAMED = frozenset(("findings", "impression", "joined", "report", "addendum"))
 
 
@@ -34,6 +38,7 @@ class Heading(NamedTuple):
     end: int
     section: str
     words: str = ""
+    is_set_off: bool = False  # by the form of the export
 
 
 class _Candidate(NamedTuple):
@@ -50,10 +55,25 @@ def find_headings(text: str) -> list[Heading]:
         text: lines ended by ``\\n``, see :func:`.report_cleaning.plain_lines`; a single line is well.
     """
     page = page_of(text)
-    spans = [span for span in find_words(page.folded) if not _is_prose(page, *span)]
-    candidates = [found for span in spans if (found := _candidate(page, *span))]
+    set_off = _set_off(text) if HEADED in text else []
+    stop = set_off[0].heading.start if _MEASURED <= {found.heading.section for found in set_off} else len(text)
+    taken = [range(found.heading.start, found.heading.end) for found in set_off]
+    spans = [span for span in find_words(page.folded) if span[0] < stop and not _is_prose(page, *span)]
+    spans = [span for span in spans if not any(span[0] in place for place in taken)]
+    candidates = [*set_off, *(found for span in spans if (found := _candidate(page, *span)))]
+    candidates.sort(key=lambda found: found.heading.start)
     headings = _without_overlaps(_chosen(candidates))
     return sorted([*headings, *_titles(page, headings)])
+
+
+def _set_off(text: str) -> list[_Candidate]:
+    """Headings that the form of an export tells (:mod:`.report_exports`); unknown ones open no section."""
+    found = []
+    for mark in _SET_OFF.finditer(text):
+        section = heading_section(mark[1])
+        heading = Heading(mark.start(), mark.end(), section, "" if section else f"{mark[1]}:", True)
+        found.append(_Candidate(heading, SURE, True, ("upper", "set off")))
+    return found
 
 
 def _is_prose(page: Page, start: int, end: int) -> bool:
@@ -69,11 +89,19 @@ def _is_prose(page: Page, start: int, end: int) -> bool:
 def _candidate(page: Page, start: int, end: int) -> _Candidate | None:
     if closing := _closing(page, start, end):
         return closing
-    seen = see(page, start, end)
+    seen = see(page, start, _loud_end(page, start, end))
     level = level_at_line_start(page, seen) if seen.is_at_line_start else level_inside(page, seen)
     words = f"{seen.words}{page.text[start:end]}:" if seen.words.strip() else ""
     heading = Heading(seen.begin, seen.stop, seen.section, words)
     return _Candidate(heading, level, seen.is_at_line_start, (seen.case, seen.separator)) if level else None
+
+
+def _loud_end(page: Page, start: int, end: int) -> int:
+    """Where heading words in capitals end that others follow: "COMPARISON | Radiograph of the chest"."""
+    is_mixed = page.case == "mixed" and not page.text[start:end].isupper()
+    loud = _LOUD.match(page.text, start, end) if is_mixed else None
+    is_heading = loud is not None and loud.end() < end and heading_section(loud.group())
+    return loud.end() if loud is not None and is_heading else end
 
 
 def _closing(page: Page, start: int, end: int) -> _Candidate | None:

@@ -7,11 +7,11 @@ several languages and styles; ``docs/reports.md`` lists them.
 
 from __future__ import annotations
 
-import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 
+from monai_unimedi.data.report_affixes import without_common_affixes
 from monai_unimedi.data.report_cleaning import clean_piece, clean_text, plain_lines
 from monai_unimedi.data.report_headings import fold, is_title
 from monai_unimedi.data.report_sections import CLOSING, find_headings
@@ -48,8 +48,8 @@ def read_report(raw: str) -> dict[str, str]:
     """
     if not isinstance(raw, str):
         raise TypeError(f"A report must be a string, got {type(raw).__name__}.")
-    text = plain_lines(_from_json(raw))
-    pieces = _with_findings(_cut(text), text)
+    text = plain_lines(raw)
+    pieces = _with_findings(without_common_affixes(_cut(text)), text)
     sections: dict[str, str] = {}
     for section, text in pieces:
         if cleaned := clean_piece(text):
@@ -117,35 +117,24 @@ def open_i_sections(xml: bytes) -> dict[str, str]:
     return {label: text for label, text in texts if text}
 
 
-def _from_json(raw: str) -> str:
-    """The report as lines, where it is a JSON object of sections."""
-    if not raw.lstrip().startswith("{"):
-        return raw
-    try:
-        content = json.loads(raw)
-    except ValueError:
-        return raw
-    return "\n\n".join(f"{name}:\n{text}" for name, text in content.items() if isinstance(text, str))
-
-
 def _cut(text: str) -> list[_Piece]:
     """The text between the headings; names, numbers and dates only before the report proper, a line each."""
     pieces: list[_Piece] = []
     section, start, words = "", 0, ""
-    is_begun = False
+    is_begun = is_set_off = False
     for heading in [*find_headings(text), None]:
-        if heading and heading.section == "record":
+        if heading and heading.section == "record" and not heading.is_set_off:
             is_begun = is_begun or (section == "record" and _tells(text[start : heading.start]))
             if is_begun:
                 continue
         stop = heading.start if heading else len(text)
-        pieces += _pieces(section, words, text[start:stop])
+        pieces += [(section, text[start:stop])] if is_set_off else _pieces(section, words, text[start:stop])
         if heading is None:
             break
         is_same = heading.section in (section, CLOSING)
         section = section if heading.section == CLOSING else heading.section
         words = heading.words if is_same or not section else ""
-        start = heading.end
+        start, is_set_off = heading.end, heading.is_set_off and section == "record"
         is_begun = is_begun or section in ("findings", "impression", "joined")
     return pieces
 

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the texts of all sections of a report begin or end with belongs to its form and not to the texts.
+
+Quotes round each text, a comma after each, "colon" dictated before each: what a single section has stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+__all__ = ["without_common_affixes"]
+
+_PAIRS = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "(": ")", "[": "]", "{": "}", "`": "`"}
+_KEPT_AT_END = frozenset(".!?)%]\"'”’»}`")
+_KEPT_AT_START = frozenset("([{<\"'“‘«`.")
+_SPOKEN = re.compile(
+    r"(?:colon|dash|hyphen|period|full stop|comma|semicolon|new line|newline|next line|new paragraph|next paragraph"
+    r"|dos puntos|punto|punto y aparte|nueva linea|nueva línea|nuevo parrafo|nuevo párrafo|deux[- ]points"
+    r"|nouvelle ligne|à la ligne|doppelpunkt|neue zeile|neuer absatz|absatz|due punti|a capo|dois pontos)"
+    r"\b[ \t]*[:.,-]*\s*",
+    re.IGNORECASE,
+)
+_SPOKEN_END = re.compile(
+    r"[\s.,]*\b(?:new line|newline|next line|new paragraph|next paragraph|next section|end of section|end section"
+    r"|punto y aparte|neue zeile|neuer absatz|nouvelle ligne|end paragraph)[\s.]*$",
+    re.IGNORECASE,
+)
+_MOST = 12  # symbols on either side
+
+
+def without_common_affixes(pieces: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pieces (section, text) without what all texts of two or more sections begin or end with."""
+    places = [i for i, (section, text) in enumerate(pieces) if section and text.strip()]
+    texts = [pieces[i][1].strip() for i in places]
+    is_shared = len({pieces[i][0] for i in places}) > 1
+    for _ in range(_MOST):
+        shorter = _shorter(texts) if is_shared else _shorter_alone(texts)
+        if shorter is None or not all(shorter):
+            break
+        texts = [text.strip() for text in shorter]
+    trimmed = list(pieces)
+    for i, text in zip(places, texts):
+        trimmed[i] = (pieces[i][0], text)
+    return trimmed
+
+
+def _shorter(texts: Sequence[str]) -> list[str] | None:
+    """The texts without one more thing that they share; nothing where they share none."""
+    first, last = texts[0][0], texts[0][-1]
+    starts_alike = all(text[0] == first for text in texts)
+    closing = _PAIRS.get(first)
+    if starts_alike and closing and all(len(text) > 1 and text[-1] == closing for text in texts):
+        return None if first == "[" and texts[0].startswith("[**") else [text[1:-1] for text in texts]
+    if starts_alike and _is_symbol(first) and first not in _KEPT_AT_START:
+        return [text.lstrip(first) for text in texts]
+    if sum(_SPOKEN.match(text) is not None for text in texts) > 1:
+        return [_SPOKEN.sub("", text, count=1) for text in texts]
+    if all(_SPOKEN_END.search(text) for text in texts[:-1]):
+        return [_SPOKEN_END.sub("", text) for text in texts]
+    if _is_symbol(last) and all(text[-1] == last for text in texts[:-1]):
+        is_unpaired = last in _PAIRS.values() and all(_is_unpaired(text, last) for text in texts)
+        if last not in _KEPT_AT_END or is_unpaired:
+            return [text.removesuffix(last) for text in texts]
+    return None
+
+
+def _shorter_alone(texts: Sequence[str]) -> list[str] | None:
+    """A single text without a quote whose opening one went with the heading, or a dictated colon."""
+    if len(texts) != 1:
+        return None
+    if _is_unpaired(texts[0], '"'):
+        return [texts[0][:-1]]
+    spoken = _SPOKEN.match(texts[0])
+    return [texts[0][spoken.end() :]] if spoken and texts[0][spoken.end() :][:1].isupper() else None
+
+
+def _is_symbol(character: str) -> bool:
+    return not character.isalnum() and character != "_"
+
+
+def _is_unpaired(text: str, closing: str) -> bool:
+    """Whether the text ends with a closing mark whose opening one is not in it."""
+    opening = next(mark for mark, answer in _PAIRS.items() if answer == closing)
+    is_odd = text.count(closing) % 2 == 1 if opening == closing else text.count(closing) > text.count(opening)
+    return text.endswith(closing) and is_odd

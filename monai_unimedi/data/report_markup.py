@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tags of HTML and XML and the control words of RTF go out of a report; what they say of headings stays.
+
+Bold text is left between marks; an element or an attribute that names a section sets a heading off.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from monai_unimedi.data.report_exports import set_off
+from monai_unimedi.data.report_headings import heading_section, titled_section
+
+__all__ = ["BOLD", "from_rtf", "without_tags"]
+
+BOLD = "\ue000"
+"""Stands where a tag began or ended bold text, until the headings are found."""
+
+_TAG = re.compile(
+    r"<(?P<end>/?)(?P<name>[A-Za-z][\w:.-]*)"
+    r"(?P<attributes>(?:\s+[\w:.-]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>]+))?)*)\s*/?>"
+)
+_NAMED = re.compile(r"(?P<before><(?P<name>[\w:.-]+)[^<>]*>)\s*(?P<text>[^<>\n]{2,80}?)\s*(?=</)")
+_LIKELY = re.compile(r"</\w|<(?:br|p|hr)\b", re.IGNORECASE)
+_CLOSING_NAME = re.compile(r"</([\w:.-]+)")
+_ATTRIBUTE = re.compile(r"=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_UNSEEN = re.compile(r"<(style|script)\b.*?</\1\s*>|<!--.*?-->|<!DOCTYPE[^>]*>|<\?[^>]*\?>", re.S | re.I)
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_BLOCKS = frozenset(
+    """br p div li ul ol tr table h1 h2 h3 h4 h5 h6 pre html body head title dl dt dd section article header
+    footer main hr center blockquote thead tbody tfoot caption fieldset legend form textarea""".split()
+)
+_STRONG = frozenset("b strong u th label em i mark ins".split())
+_INLINE = frozenset("span font a sub sup small big code tt s strike kbd q abbr img nobr wbr time input".split())
+
+_RTF = re.compile(
+    r"\\(?P<word>[a-z]{1,32})(?P<number>-?\d{1,10})? ?|\\'(?P<byte>[0-9a-fA-F]{2})|\\(?P<sign>[^a-z])"
+    r"|(?P<brace>[{}])|[\r\n]+|(?P<text>[^\\{}\r\n]+)"
+)
+_RTF_UNSEEN = frozenset(
+    """fonttbl colortbl stylesheet info pict header footer headerl headerr footerl footerr listtable
+    listoverridetable generator themedata rsidtbl fldinst object xmlnstbl""".split()
+)
+_RTF_SIGNS = {
+    **dict.fromkeys("par line sect page row softline".split(), "\n"),
+    **dict.fromkeys("tab cell".split(), "\t"),
+    **{"emdash": "—", "endash": "–", "bullet": "•", "lquote": "‘", "rquote": "’"},
+    **{"ldblquote": "“", "rdblquote": "”", "~": " ", "-": "", "_": "-", "\n": "\n", "\r": "\n"},
+}
+
+
+def without_tags(text: str) -> str:
+    """The text of HTML or XML; other text as it is, "< 5 mm" and ``<DATE>`` included."""
+    text = _CDATA.sub(lambda found: html.escape(found.group(1), quote=False), _UNSEEN.sub("", text))
+    if not _LIKELY.search(text):
+        return text
+    closed = frozenset(name.lower() for name in _CLOSING_NAME.findall(text))
+    text = _NAMED.sub(_instead_of_named, text)
+    return _TAG.sub(lambda tag: _instead_of_tag(tag, closed), text)
+
+
+def _instead_of_named(element: re.Match[str]) -> str:
+    """An element that holds the name of a section and nothing else is a heading."""
+    is_heading = not heading_section(element["name"]) and titled_section(html.unescape(element["text"]))
+    return element["before"] + set_off(element["text"].rstrip(" :")) if is_heading else element.group()
+
+
+def _instead_of_tag(tag: re.Match[str], closed: frozenset[str]) -> str:
+    name = tag["name"].lower()
+    if name in _INLINE or name in _STRONG:
+        return BOLD if name in _STRONG else ""
+    if name == "td":
+        return " "
+    if name not in closed and name not in _BLOCKS and not tag["attributes"]:
+        return tag.group()
+    return "\n" if tag["end"] else _instead_of_block(tag, name in _BLOCKS)
+
+
+def _instead_of_block(tag: re.Match[str], is_known: bool) -> str:
+    """What a tag of XML says by its name or its attributes: ``<Findings>``, ``<section name="Findings">``."""
+    local = tag["name"].rpartition(":")[2]
+    if heading_section(local) and not is_known:
+        return set_off(local)
+    values = ["".join(found) for found in _ATTRIBUTE.findall(tag["attributes"])]
+    heading = next((value for value in values if titled_section(value)), "")
+    texts = [value for value in values if heading and value != heading and len(value.split()) > 2]
+    return set_off(heading) + "\n".join(texts) if heading else "\n"
+
+
+def from_rtf(raw: str) -> str:
+    """The text of RTF; other text as it is."""
+    if not raw.lstrip().startswith("{\\rtf"):
+        return raw
+    parts: list[str] = []
+    groups: list[tuple[bool, bool]] = []
+    is_seen, is_bold, to_skip = True, False, 0
+    for token in _RTF.finditer(raw):
+        word = token["word"] or token["sign"] or ""
+        if token["brace"] == "{":
+            groups.append((is_seen, is_bold))
+        elif token["brace"]:
+            was_bold = is_bold
+            is_seen, is_bold = groups.pop() if groups else (True, False)
+            parts.append(BOLD if was_bold and not is_bold else "")
+        elif word == "*" or word in _RTF_UNSEEN:
+            is_seen = False
+        elif is_seen and word in ("b", "ul"):
+            is_bold = token["number"] != "0"
+            parts.append(BOLD)
+        elif is_seen and word == "u":
+            parts.append(chr(int(token["number"] or 63) % 0x10000))
+            to_skip = 1
+        elif is_seen and token["byte"]:
+            parts.append("" if to_skip else bytes.fromhex(token["byte"]).decode("cp1252", "replace"))
+            to_skip = 0
+        elif is_seen:
+            signs = word if word in ("\\", "{", "}") else _RTF_SIGNS.get(word, "")
+            parts.append(signs or (token["text"] or "")[to_skip if token["text"] else 0 :])
+            to_skip = 0 if token["text"] else to_skip
+    return "".join(parts)
