@@ -15,10 +15,10 @@ _PAIRS = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "(": ")", 
 _KEPT_AT_END = frozenset(".!?)%]\"'”’»}`")
 _KEPT_AT_START = frozenset("([{<\"'“‘«`.")
 _SPOKEN = re.compile(
-    r"(?:colon|dash|hyphen|period|full stop|comma|semicolon|new line|newline|next line|new paragraph|next paragraph"
+    r"(?:(?:colon|dash|hyphen|period|full stop|comma|semicolon|new line|newline|next line|new paragraph|next paragraph"
     r"|dos puntos|punto|punto y aparte|nueva linea|nueva línea|nuevo parrafo|nuevo párrafo|deux[- ]points"
     r"|nouvelle ligne|à la ligne|doppelpunkt|neue zeile|neuer absatz|absatz|due punti|a capo|dois pontos)"
-    r"\b[ \t]*[:.,-]*\s*",
+    r"\b[ \t]*[:.,-]*\s*)+",
     re.IGNORECASE,
 )
 _SPOKEN_END = re.compile(
@@ -26,6 +26,7 @@ _SPOKEN_END = re.compile(
     r"|punto y aparte|neue zeile|neuer absatz|nouvelle ligne|end paragraph)[\s.]*$",
     re.IGNORECASE,
 )
+_TAIL_LINE = re.compile(r"\n[ \t]*(?:[^\w\s][ \t]*){1,3}$")
 _MOST = 12  # symbols on either side
 
 
@@ -33,12 +34,13 @@ def without_common_affixes(pieces: Sequence[tuple[str, str]]) -> list[tuple[str,
     """The pieces (section, text) without what all texts of two or more sections begin or end with."""
     places = [i for i, (section, text) in enumerate(pieces) if section and text.strip()]
     texts = [pieces[i][1].strip() for i in places]
-    is_shared = len({pieces[i][0] for i in places}) > 1
+    shorten = _shorter if len({pieces[i][0] for i in places}) > 1 else _shorter_alone
     for _ in range(_MOST):
-        shorter = _shorter(texts) if is_shared else _shorter_alone(texts)
-        if shorter is None or not all(shorter):
+        shorter = shorten([text for text in texts if text]) if any(texts) else None
+        if shorter is None:
             break
-        texts = [text.strip() for text in shorter]
+        rest = iter(shorter)
+        texts = [next(rest).strip() if text else "" for text in texts]
     trimmed = list(pieces)
     for i, text in zip(places, texts):
         trimmed[i] = (pieces[i][0], text)
@@ -58,6 +60,8 @@ def _shorter(texts: Sequence[str]) -> list[str] | None:
         return [_SPOKEN.sub("", text, count=1) for text in texts]
     if all(_SPOKEN_END.search(text) for text in texts[:-1]):
         return [_SPOKEN_END.sub("", text) for text in texts]
+    if all(_TAIL_LINE.search(text) for text in texts[:-1]):
+        return [_TAIL_LINE.sub("", text) for text in texts]
     if _is_symbol(last) and all(text[-1] == last for text in texts[:-1]):
         is_unpaired = last in _PAIRS.values() and all(_is_unpaired(text, last) for text in texts)
         if last not in _KEPT_AT_END or is_unpaired:
@@ -66,13 +70,16 @@ def _shorter(texts: Sequence[str]) -> list[str] | None:
 
 
 def _shorter_alone(texts: Sequence[str]) -> list[str] | None:
-    """A single text without a quote whose opening one went with the heading, or a dictated colon."""
+    """A single text without the quotes round it or the dictated colon before it."""
     if len(texts) != 1:
         return None
-    if _is_unpaired(texts[0], '"'):
-        return [texts[0][:-1]]
-    spoken = _SPOKEN.match(texts[0])
-    return [texts[0][spoken.end() :]] if spoken and texts[0][spoken.end() :][:1].isupper() else None
+    text = texts[0]
+    if text[0] == '"' == text[-1] and text.count('"') == 2:
+        return [text[1:-1]]
+    if (tail := _TAIL_LINE.search(text)) and text[: tail.start()].endswith("."):
+        return [text[: tail.start()]]
+    spoken = _SPOKEN.match(text)
+    return [text[spoken.end() :]] if spoken and text[spoken.end() :][:1].isupper() else None
 
 
 def _is_symbol(character: str) -> bool:

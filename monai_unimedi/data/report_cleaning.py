@@ -41,6 +41,7 @@ _SPACED = re.compile(r"^[^\w\n]*(?:\d[.)] )?(?:[A-Z] ){4,}[A-Z](?!\w)", re.MULTI
 
 _RULER = re.compile(r"^(?=(?:[ \t]*[^\s]){3})(?:[^\w\n]|_)+$", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:[•▪◦●‣∙·]+|[-*–—>+]+(?=[ \t]))[ \t]*", re.MULTILINE)
+_ROW = re.compile(r"^[ \t]*[|│║┃¦][ \t]?(?P<text>.*?)[ \t]*[|│║┃¦]?[ \t]*$", re.MULTILINE)
 _TABLE_ROW = re.compile(r"[ \t]*\|[ \t]*$", re.MULTILINE)
 _BROKEN_WORD = re.compile(r"(?<=\w)-\n[ \t]*(?=\w)")
 
@@ -71,4 +72,5 @@ def plain_lines(raw: str) -> str:
     text = without_tags(text) if "<" in text else text
     if "&" in text:
         text = _ODD_SPACE.sub(" ", _ENTITY.sub(lambda found: html.unescape(found.group()), text))
+    text = _ROW.sub(r"\g<text>", text)
     return _SPACED.sub(lambda found: re.sub(r"(?<=[A-Z]) (?=[A-Z])", "", found.group()), text)

@@ -69,6 +69,16 @@ _NOTICE = re.compile(
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _PAGE = re.compile(r"^[^\w\n]*(?:page|p[aá]g(?:ina)?|seite|blatt)\.?\s*:?\s*\d+\s*(?:(?:of|de|von|/|sur|di|van)\s*\d+)?\W*$", re.I | re.M)
+_BELOW = re.compile(
+    r"""(?:\s*\n[^\w\n]*(?:
+    [A-Za-z][\w /.&#-]{0,30}:[ \t]*(?![^\n]*[a-z]\.[ \t]*(?:\n|\Z))[^\n]{0,70}
+    |[A-Za-z]{2,5}(?:[/:][A-Za-z]{2,5}){0,2}\W*
+    |[^\n]{0,60}\b(?:M\.?D|D\.?O|MBBS|MBChB|FRCR|FRANZCR|FFR|Ph\.?D|GMC|NPI|[Rr]adiologist|RADIOLOGIST)\b[^\n]{0,40}
+    |[\d/:.,\- ]{6,}(?:[AaPp]\.?[Mm]\.?)?[^\n]{0,10}
+    )(?=\n|\Z))+""",
+    re.VERBOSE,
+)
+"""Lines of names, numbers and dates that follow a signature."""
 _LONG_SIGNATURE = 160
 _SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bDr)(?<!\bMr)\.\s+(?=[A-Z\d])")
 
@@ -89,6 +99,8 @@ def without_dictation(piece: str) -> str:
         elif _OPEN_ENDED.search(found.group()):
             following = piece.find("\n", end + 1)
             end = len(piece) if following < 0 else following
+        if below := _BELOW.match(piece, end):
+            end = below.end()
         piece = f"{piece[: found.start()]} {piece[end:]}"
         start = found.start()
     return piece

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import Any
 
-from monai_unimedi.data.report_headings import heading_section
+from monai_unimedi.data.report_headings import heading_section, titled_section
 
 __all__ = ["HEADED", "from_export", "set_off"]
 
@@ -23,6 +23,10 @@ HEADED = "\ue001"
 """Stands before and after a heading that the form of an export itself tells."""
 
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}\|")
+_DUMPED = re.compile(r"[^\n]*\b(?:CONTAINER|TEXT):\(.*?\)=")
+_ITEM = re.compile(
+    r"""^[\s\d.]*<(?:[a-z ]+ )?(?P<kind>[A-Z]+):\([^")]*"(?P<name>[^"]*)"\)=(?P<text>.*?)>?$""", re.MULTILINE
+)
 _LINE = re.compile(r"\r\n?|\n")
 _HL7_ESCAPES = {"\\F\\": "|", "\\S\\": "^", "\\T\\": "&", "\\R\\": "~", "\\E\\": "\\"}
 _TEXT_FIELD = {"OBX": 5, "NTE": 3, "ZTX": 2, "DSP": 3}
@@ -38,6 +42,8 @@ def from_export(raw: str) -> str:
         content = _structure(stripped)
         if content is not None and (lines := list(_walk(content, False))):
             return "\n".join(lines)
+    if _DUMPED.match(stripped):
+        return "\n".join(_dumped_lines(stripped))
     if _SEGMENT.match(stripped):
         return "\n".join(_segment_lines(stripped))
     return "\n".join(_cells(stripped)) or raw
@@ -99,6 +105,15 @@ def _title(members: dict[Any, Any]) -> str:
         return ""
     texts = [value for value in members.values() if isinstance(value, str)]
     return next((text for text in texts if heading_section(text) not in ("", "record")), "")
+
+
+def _dumped_lines(text: str) -> Iterator[str]:
+    """Lines of a DICOM structured report as DCMTK prints its tree."""
+    for item in _ITEM.finditer(text):
+        if titled_section(item["name"]):
+            yield set_off(item["name"])
+        if item["kind"] == "TEXT":
+            yield item["text"].removeprefix('"').removesuffix('"')
 
 
 def _segment_lines(text: str) -> Iterator[str]:

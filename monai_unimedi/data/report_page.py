@@ -41,7 +41,7 @@ _DECORATION = rf"*=#~\]}}>|»›】{BOLD}"
 _ASIDES = frozenset(("indication", "comparison", "technique"))
 _ARROWS = "\u2190-\u21ff\u25a0-\u25ff\u2700-\u27bf\u2900-\u297f\u2b00-\u2bff"  # and other pictures
 _AFTER = re.compile(
-    rf"(?P<close>(?:[ \t\"'`”’){_DECORATION}]|(?<!_)_{{1,2}}(?!_)|/+(?=\s|$))*)"
+    rf"(?P<close>[\"'`”’)]*(?:[ \t){_DECORATION}]|(?<!_)_{{1,2}}(?!_)|/+(?=\s|$))*(?:[\"'`”’]+(?=[ \t]*[:：=]))?)"
     rf"(?P<sep>[:：](?:[-–—]+>?)?|[{_ARROWS};]+|[-=–—]+>+|\.[-–—]+|\.{{2,}}|…|\.(?=\s|$)|[-–—]+|)"
     rf"(?P<tail>(?:[ \t:){_DECORATION}–—-]|(?<!_)_{{1,2}}(?!_)|/+(?=\s|$))*)"
 )
