@@ -26,6 +26,7 @@ _SPOKEN_END = re.compile(
     r"|punto y aparte|neue zeile|neuer absatz|nouvelle ligne|end paragraph)[\s.]*$",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"(?:[^\W\d][\w ]{0,20}[ \t]*=+>?|(?i:text|value|content|body|note|texto)[ \t]*:)\s*")  # "text = " before each
 _TAIL_LINE = re.compile(r"\n[ \t]*(?:[^\w\s][ \t]*){1,3}$")
 _MOST = 12  # symbols on either side
 
@@ -56,6 +57,9 @@ def _shorter(texts: Sequence[str]) -> list[str] | None:
         return None if first == "[" and texts[0].startswith("[**") else [text[1:-1] for text in texts]
     if starts_alike and _is_symbol(first) and first not in _KEPT_AT_START:
         return [text.lstrip(first) for text in texts]
+    label = _LABEL.match(texts[0])
+    if label and all(text.startswith(label.group()) for text in texts):
+        return [text[label.end() :] for text in texts]
     if sum(_SPOKEN.match(text) is not None for text in texts) > 1:
         return [_SPOKEN.sub("", text, count=1) for text in texts]
     if all(_SPOKEN_END.search(text) for text in texts[:-1]):
@@ -74,7 +78,7 @@ def _shorter_alone(texts: Sequence[str]) -> list[str] | None:
     if len(texts) != 1:
         return None
     text = texts[0]
-    if text[0] == '"' == text[-1] and text.count('"') == 2:
+    if text[0] in "\"'" and text[0] == text[-1] and (text[0] == "'" or text.count('"') == 2):
         return [text[1:-1]]
     if (tail := _TAIL_LINE.search(text)) and text[: tail.start()].endswith("."):
         return [text[: tail.start()]]

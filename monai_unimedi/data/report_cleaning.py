@@ -31,6 +31,9 @@ _SPACE_BEFORE_MARK = re.compile(r"\s+([.,;:!?])")
 
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,5}|#x[\da-fA-F]{1,4});")
 _WRITTEN_TAG = re.compile(r"&lt;(?:/\w|br)", re.IGNORECASE)
+_CHARACTER_BREAK = re.compile(r"_x000[DdAa]_|<(?:CR|LF|NL|CRLF)>|\[(?:CR|LF|NL)\]|[¶↵⏎␤␍]|\^[pM](?![a-z])")
+_SYMBOL_BREAK = re.compile(r"[~^|¦¬](?:(?![ \t]*\d)|(?=[ \t]*\d{1,2}[.)][ \t]))")
+_LINE_NUMBER = re.compile(r"^[ \t]*(\d{1,4})(?:[|\t]|(?<=\d\d)[:.)]?[ \t]|[:.)]\t)[ \t]*", re.MULTILINE)
 _WRITTEN_BREAK = re.compile(r"\\r\\n|\\n|\\r")
 _HL7_BREAK = re.compile(r"\\\.br\\|\\X0D\\(?:\\X0A\\)?")
 _BREAK = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
@@ -57,7 +60,7 @@ def clean_piece(piece: str) -> str:
     piece = _BROKEN_WORD.sub("-", _BULLET.sub("", _RULER.sub("", without_dictation(piece))))
     if "|" in piece:
         piece = _TABLE_ROW.sub("", piece)
-    cleaned = clean_text(piece.replace(BOLD, " ").replace(HEADED, " "))
+    cleaned = clean_text(piece.lstrip(": \t\n").replace(BOLD, " ").replace(HEADED, " "))
     return cleaned if any(map(str.isalnum, cleaned)) else ""
 
 
@@ -72,5 +75,17 @@ def plain_lines(raw: str) -> str:
     text = without_tags(text) if "<" in text else text
     if "&" in text:
         text = _ODD_SPACE.sub(" ", _ENTITY.sub(lambda found: html.unescape(found.group()), text))
+    text = _CHARACTER_BREAK.sub("\n", text)
+    if "\n" not in text and len(_SYMBOL_BREAK.findall(text)) > 1:
+        text = _SYMBOL_BREAK.sub("\n", text)
+    text = _without_line_numbers(text)
     text = _ROW.sub(r"\g<text>", text)
     return _SPACED.sub(lambda found: re.sub(r"(?<=[A-Z]) (?=[A-Z])", "", found.group()), text)
+
+
+def _without_line_numbers(text: str) -> str:
+    """The text without the number that each of its lines has."""
+    numbers = [int(number) for number in _LINE_NUMBER.findall(text)]
+    is_numbered = len(numbers) > 2 and len(numbers) == sum(map(bool, map(str.strip, text.split("\n"))))
+    are_rising = all(after - before in (0, 1) for before, after in zip(numbers, numbers[1:]))
+    return _LINE_NUMBER.sub("", text) if is_numbered and are_rising else text

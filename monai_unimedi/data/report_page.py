@@ -50,7 +50,7 @@ _DECORATED = re.compile(rf"[{_DECORATION}/]|(?<!_)_{{1,2}}(?!_)")
 _OPENED = re.compile(rf"[*=#~|\[{{<»«‹【{BOLD}]|//|(?<!_)_{{1,2}}(?!_)")
 _ENDS = re.compile(r"""(?:[.!?:;)\]"”»|/>]|_{2,}|X{3,})\s*$""")
 _LAST_WORD = re.compile(r"([^\W_]+)\W*$")
-_NEXT_WORD = re.compile(r"[\s\"'(\[]*(\S+)")
+_NEXT_WORD = re.compile(r"(?:[^\w\n]*\n)*[\s\"'(\[]*(\S+)")
 _SYMBOLS = re.compile(r"(?<![^\W_])([^\w\s]{1,4})[ \t]*$")
 _STOPPING = re.compile(r"[.,;:?!)\]\"'%]")  # these may end the text before
 _MIRROR = str.maketrans("()[]{}<>«»‹›“”【】\\/", ")(][}{><»«›‹”“】【/\\")
