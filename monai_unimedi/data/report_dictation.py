@@ -17,9 +17,11 @@ _SIGNATURE = re.compile(
     (?:{_DONE}(?:\s*(?:,|/|&|and|,\s*and)\s*(?:electronically\s+|digitally\s+)?{_DONE})*
         (?:\s+(?:electronically|digitally))?\s*(?:by\b|:)
     |(?:signed|dictated|transcribed|approved|verified|finali[sz]ed)\s+(?:electronically\s+)?(?:on|at)\b
+    |(?:reported|performed|checked|authori[sz]ed|filed|scribed|acquired|entered|received|sent|requested|ordered|printed)
+        \s+(?:by|on|at)\s*:
     |(?:electronically|digitally)\s+signed
     |(?:attending|staff|reading|reporting|interpreting|resident|fellow|teaching)\s+(?:radiologist|physician)\s*:
-    |(?:radiologist|transcriptionist|transcriber|resident|attending)\s*:
+    |(?:radiologist|radiographer|technologist|transcriptionist|transcriber|resident|attending|author)\s*:
     |(?:informe\s+)?(?:firmado|validado|dictado|transcrito|informado|realizado)\s+(?:electr[oó]nicamente\s+)?por\b
     |(?:diktiert|signiert|freigegeben|elektronisch\s+signiert)\s+(?:von|durch)\b
     |(?:sign[ée]|dict[ée]|valid[ée])\s+(?:[ée]lectroniquement\s+)?par\b
@@ -51,7 +53,7 @@ _END = re.compile(
 )
 _MAY_BE_DICTATION = re.compile(
     r"(?i)\bby\b|sign|agree|attest|certif|recogni|dictat|transcri|errors?\b|end of|\bfin de|final|"
-    r"preliminary|unsigned|radiologist|physician|resident|attending|\b[dt]{1,2} ?:|\bpor\b|\bvon\b|durch|"
+    r"preliminary|unsigned|radiologist|physician|resident|attending|author|technolog|radiograph|\b[dt]{1,2} ?:|\bpor\b|\bvon\b|durch|"
     r"\bpar\b|status|^\W*end\W*$"
 )
 _FAREWELL = re.compile(

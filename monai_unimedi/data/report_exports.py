@@ -31,7 +31,7 @@ _LINE = re.compile(r"\r\n?|\n")
 _HL7_ESCAPES = {"\\F\\": "|", "\\S\\": "^", "\\T\\": "&", "\\R\\": "~", "\\E\\": "\\"}
 _TEXT_FIELD = {"OBX": 5, "NTE": 3, "ZTX": 2, "DSP": 3}
 _DELIMITERS = ",;\t|"
-_TEXTS = frozenset(("findings", "impression", "report", "joined"))
+_TEXTS = frozenset(("findings", "impression", "interpretation", "report", "joined"))
 _CONTENT = frozenset("text value content body data string html".split())
 
 

@@ -132,6 +132,10 @@ def _phrases(table: dict[str, str]) -> dict[str, str]:
     return {" ".join(phrase.split()): name for name, text in table.items() for phrase in text.split(",")}
 
 
+def _longest_first(words: str) -> list[str]:
+    return sorted({re.escape(word) for word in words.split()}, key=len, reverse=True)
+
+
 def _alternatives(phrases: Iterable[str]) -> str:
     """One pattern for all phrases as a tree of letters, longest first: each place is compared with few."""
     branches: dict[str, list[str]] = {}
@@ -152,7 +156,7 @@ _FOLDED = {
     for code in [*range(0x41, 0x5B), *range(0xC0, 0x180), *range(0x370, 0x460)]
     if len(fold_to := unicodedata.normalize("NFD", chr(code))[0].lower()) == 1
 }
-_FOLDED[ord("_")] = " "
+_FOLDED |= str.maketrans("_ıøłđæßØŁĐÆ", " ioldasolda")
 _SEPARATED = re.compile(r"(?<=[a-z])(?=[A-Z])|[_:]+|(?<=[A-Za-z])[.-](?=[A-Za-z])")
 _LONGEST_NAME = 80
 _LOOSE = frozenset(("recommendation", "notification", "examination", "record"))
@@ -160,7 +164,7 @@ _SHY_PHRASES = _phrases(SHY)
 _SECTION = {**_SHY_PHRASES, **_phrases(PLAIN)}
 _ANY = rf"\b{_alternatives(_SECTION)}(?!\w)"
 _PHRASE = re.compile(_ANY)
-_WORDS = "|".join(sorted({re.escape(word) for word in MODIFIERS.split()}, key=len, reverse=True))
+_WORDS = "|".join(_longest_first(MODIFIERS))
 _ENUMERATION = r"(?:\d{1,2}(?:\.\d{1,2})*[.):\]\-]*|(?:i{1,3}|iv|vi{0,3}|[a-h])[.):\]\-]+)"
 
 _CORE = re.compile(rf"{_ANY}(?:{_CONNECTOR}{_ANY})*")
@@ -177,7 +181,7 @@ LEFT = re.compile(
 LEFT_INSIDE = re.compile(rf"(?:\b(?:{_WORDS})\s+)+$")
 """Qualifying words right before a heading inside a line."""
 SUFFIX = re.compile(
-    rf"(?P<words>(?:(?:[ \t/,]+|[ \t]*[-–—][ \t]*)(?:(?:{'|'.join(re.escape(w) for w in SUFFIXES.split())})\b|{_TIME}))*)"
+    rf"(?P<words>(?:(?:[ \t/,]+|[ \t]*[-–—][ \t]*)(?:(?:{'|'.join(_longest_first(SUFFIXES))})\b|{_TIME}))*)"
     r"(?:[ \t]*#?\d{1,2}(?=[ \t]*:))?(?:[ \t]*[(\[][^()\[\]\n]{0,60}[)\]])?"
 )
 """What may stand between a heading and its separator."""

@@ -114,4 +114,5 @@ def _level_inside_without_separator(page: Page, seen: Seen, is_loud: bool, ends:
         return NOT
     if page.case != "mixed":
         return PERHAPS
-    return PERHAPS if ends and (is_capital or seen.separator == "dash") else NOT
+    is_dashed = seen.separator == "dash"
+    return PERHAPS if (ends and (is_capital or is_dashed)) or (is_dashed and seen.case != "lower") else NOT

@@ -28,7 +28,7 @@ _TITLE_LINE = re.compile(r"^[ \t]*([A-Z0-9_][^\n:]{3,90}):", re.MULTILINE)
 _SET_OFF = re.compile(rf"{HEADED}([^{HEADED}\n]*){HEADED}")
 _LOUD = re.compile(r"[^\W\d_a-z]{3,}(?:\s[^\W\d_a-z]{2,})*(?![^\W_])")
 _MEASURED = frozenset(("findings", "impression"))
-_NAMED = frozenset(("findings", "impression", "joined", "report", "addendum"))
+_NAMED = frozenset(("findings", "impression", "joined", "interpretation", "report", "addendum"))
 
 
 class Heading(NamedTuple):

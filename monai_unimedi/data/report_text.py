@@ -70,7 +70,7 @@ def line_sections(report: str) -> dict[str, str]:
         return known.groupdict()
     sections: dict[str, str] = {}
     for section, text in _cut(report):
-        name = {"joined": "findings", "report": "findings"}.get(section, section)
+        name = {"joined": "findings", "report": "findings", "interpretation": "impression"}.get(section, section)
         if stripped := text.strip():
             sections[name] = f"{sections[name]} {stripped}" if name in sections else stripped
     return sections
@@ -158,6 +158,7 @@ def _with_findings(pieces: list[_Piece], text: str) -> list[_Piece]:
     That is what stands before the first heading, below "REPORT", or in paragraphs of its own after a short
     section such as the comparison.
     """
+    pieces = _with_roles(pieces)
     names = {section for section, text in pieces if text.strip()}
     if len(names) == 1 and names < _ASIDE and len(text.split()) >= _LONGEST_ASIDE:
         return [("findings", text)]
@@ -170,6 +171,13 @@ def _with_findings(pieces: list[_Piece], text: str) -> list[_Piece]:
         (taken.get(section, section) if _is_text(text) else section or "examination", text)
         for section, text in pieces
     ]
+
+
+def _with_roles(pieces: list[_Piece]) -> list[_Piece]:
+    """An interpretation is the findings where an impression follows them, and the impression otherwise."""
+    names = {section for section, text in pieces if text.strip()}
+    role = "findings" if "impression" in names and not names & {"findings", "joined", "report"} else "impression"
+    return [(role if section == "interpretation" else section, text) for section, text in pieces]
 
 
 def _is_text(text: str) -> bool:
