@@ -27,6 +27,7 @@ _SPOKEN_END = re.compile(
     re.IGNORECASE,
 )
 _LABEL = re.compile(r"(?:[^\W\d][\w ]{0,20}[ \t]*=+>?|(?i:text|value|content|body|note|texto)[ \t]*:)\s*")  # "text = " before each
+_CONTENT = re.compile(r"(?:text|value|content)[ \t]*[:=]+[ \t]*", re.IGNORECASE)
 _TAIL_LINE = re.compile(r"\n[ \t]*(?:[^\w\s][ \t]*){1,3}$")
 _MOST = 12  # symbols on either side
 
@@ -57,9 +58,9 @@ def _shorter(texts: Sequence[str]) -> list[str] | None:
         return None if first == "[" and texts[0].startswith("[**") else [text[1:-1] for text in texts]
     if starts_alike and _is_symbol(first) and first not in _KEPT_AT_START:
         return [text.lstrip(first) for text in texts]
-    label = _LABEL.match(texts[0])
-    if label and all(text.startswith(label.group()) for text in texts):
-        return [text[label.end() :] for text in texts]
+    label = _LABEL.match(texts[0]) or _LABEL.match(texts[-1])
+    if label and sum(text.startswith(label.group()) for text in texts) > 1:
+        return [text.removeprefix(label.group()) for text in texts]
     if sum(_SPOKEN.match(text) is not None for text in texts) > 1:
         return [_SPOKEN.sub("", text, count=1) for text in texts]
     if all(_SPOKEN_END.search(text) for text in texts[:-1]):
@@ -82,7 +83,7 @@ def _shorter_alone(texts: Sequence[str]) -> list[str] | None:
         return [text[1:-1]]
     if (tail := _TAIL_LINE.search(text)) and text[: tail.start()].endswith("."):
         return [text[: tail.start()]]
-    spoken = _SPOKEN.match(text)
+    spoken = _SPOKEN.match(text) or _CONTENT.match(text)
     return [text[spoken.end() :]] if spoken and text[spoken.end() :][:1].isupper() else None
 
 

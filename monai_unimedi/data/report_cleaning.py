@@ -13,7 +13,7 @@ import unicodedata
 
 from monai_unimedi.data.report_dictation import without_dictation
 from monai_unimedi.data.report_exports import HEADED, from_export
-from monai_unimedi.data.report_markup import BOLD, from_rtf, without_tags
+from monai_unimedi.data.report_markup import BOLD, from_rtf, without_latex, without_tags
 
 __all__ = ["clean_piece", "clean_text", "plain_lines"]
 
@@ -60,7 +60,7 @@ def clean_piece(piece: str) -> str:
     piece = _BROKEN_WORD.sub("-", _BULLET.sub("", _RULER.sub("", without_dictation(piece))))
     if "|" in piece:
         piece = _TABLE_ROW.sub("", piece)
-    cleaned = clean_text(piece.lstrip(": \t\n").replace(BOLD, " ").replace(HEADED, " "))
+    cleaned = clean_text(piece.replace(BOLD, " ").replace(HEADED, " ")).lstrip(": ")
     return cleaned if any(map(str.isalnum, cleaned)) else ""
 
 
@@ -69,6 +69,7 @@ def plain_lines(raw: str) -> str:
     text = unicodedata.normalize("NFC", from_rtf(from_export(raw.lstrip("\ufeff"))))
     text = _INVISIBLE.sub("", _ODD_SPACE.sub(" ", _BREAK.sub("\n", text)))
     if "\\" in text:
+        text = without_latex(text)
         text = _HL7_BREAK.sub("\n", text)
         text = text if "\n" in text else _WRITTEN_BREAK.sub("\n", text)
     text = html.unescape(text) if _WRITTEN_TAG.search(text) else text

@@ -81,13 +81,22 @@ _BELOW = re.compile(
     re.VERBOSE,
 )
 """Lines of names, numbers and dates that follow a signature."""
+_PERSONAL = re.compile(
+    r"""^[^\w\n]*(?:[\w /.-]{0,30}\b(?:sign|dictat|transcri|verif|authenticat|authori[sz]|approv|finali[sz]|validat|typ(?:ed|ist)
+    |released|electronic|provider|physician|radiolog|radiograph|doctor|dr|resident|attending|fellow|technolog|author|print
+    |job|workstation|status|accession|mrn|dob|npi|phone|tel|telephone|fax|pager|cc|reported|reviewed|read\s+by|result\s+date
+    |date|time|page|firma|m[eé]dico|arzt|m[eé]decin)[\w .()#-]{0,24}:[^\n]*
+    |[A-Za-z]{2,4}[/:][A-Za-z]{2,4}\W*|(?:Dr\.?\ )?[A-Z][\w.'-]*,?(?:\ [A-Z][\w.'-]*,?){1,3}\ (?:M\.?D|D\.?O|MBBS|FRCR|FRANZCR|Ph\.?D)\b.{0,30})$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_BARE = re.compile(r"[^\w\n]*(?:[\w /.#-]{1,30}:[^\n]{0,60}|[\d/:.,\- ]{6,}(?:[AaPp]\.?[Mm]\.?)?)?[^\w\n]*")
 _LONG_SIGNATURE = 160
 _SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bDr)(?<!\bMr)\.\s+(?=[A-Z\d])")
 
 
 def without_dictation(piece: str) -> str:
     """A section's text, lines as they were, without what is said about its making."""
-    piece = _FAREWELL.sub("", _NOTICE.sub("", _PAGE.sub("", piece)))
+    piece = _without_trailer(_FAREWELL.sub("", _NOTICE.sub("", _PAGE.sub("", piece))))
     if not _MAY_BE_DICTATION.search(piece):
         return piece
     piece = _SENTENCE.sub(" ", _END.sub(" ", piece))
@@ -106,3 +115,15 @@ def without_dictation(piece: str) -> str:
         piece = f"{piece[: found.start()]} {piece[end:]}"
         start = found.start()
     return piece
+
+
+def _without_trailer(piece: str) -> str:
+    """The text without the lines of names, places and times that end it."""
+    lines = piece.split("\n")
+    end = len(lines)
+    for i in range(len(lines) - 1, 0, -1):
+        if _PERSONAL.match(lines[i]):
+            end = i
+        elif not _BARE.fullmatch(lines[i]):
+            break
+    return "\n".join(lines[:end])

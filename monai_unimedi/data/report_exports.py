@@ -17,7 +17,7 @@ from typing import Any
 
 from monai_unimedi.data.report_headings import heading_section, titled_section
 
-__all__ = ["HEADED", "from_export", "set_off"]
+__all__ = ["HEADED", "by_columns", "from_export", "set_off"]
 
 HEADED = "\ue001"
 """Stands before and after a heading that the form of an export itself tells."""
@@ -32,7 +32,8 @@ _HL7_ESCAPES = {"\\F\\": "|", "\\S\\": "^", "\\T\\": "&", "\\R\\": "~", "\\E\\":
 _TEXT_FIELD = {"OBX": 5, "NTE": 3, "ZTX": 2, "DSP": 3}
 _DELIMITERS = ",;\t|"
 _TEXTS = frozenset(("findings", "impression", "interpretation", "report", "joined"))
-_CONTENT = frozenset("text value content body data string html".split())
+_CONTENT = frozenset("text value content body data string html div valuestring".split())
+_CODES = frozenset("id code system status type language url uid use version resourcetype encoding format".split())
 
 
 def from_export(raw: str) -> str:
@@ -88,7 +89,9 @@ def _walk(value: Any, is_inside: bool) -> Iterator[str]:
 
 
 def _member(key: str, part: Any, is_inside: bool, is_titled: bool) -> Iterator[str]:
-    section = "" if is_titled else heading_section(key)
+    if is_inside and isinstance(part, str) and key.lower() in _CODES:
+        return
+    section = "" if is_titled else titled_section(key) if is_inside else heading_section(key)
     if section and part:
         yield set_off(key)
         yield from _walk(part, True)
@@ -152,11 +155,12 @@ def _cells(text: str) -> Iterator[str]:
         except csv.Error:
             continue
         if len({len(row) for row in rows}) == 1 and len(rows) > 1:
-            yield from _by_columns(rows) or _by_rows(rows)
+            yield from by_columns(rows) or _by_rows(rows)
             return
 
 
-def _by_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def by_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Sections of rows of cells whose first names them; nothing where it does not."""
     sections = [heading_section(cell) for cell in rows[0]]
     if not _TEXTS & set(sections) or len(set(sections) - {""}) < 2:
         return []

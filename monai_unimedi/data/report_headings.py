@@ -185,8 +185,11 @@ SUFFIX = re.compile(
     r"(?:[ \t]*#?\d{1,2}(?=[ \t]*:))?(?:[ \t]*[(\[][^()\[\]\n]{0,60}[)\]])?"
 )
 """What may stand between a heading and its separator."""
-ASIDE_SUFFIX = re.compile(r"(?:[ \t]+[^\W\d_]+){1,3}(?=[ \t]*:)")
-"""Any words that may, before a colon, after the heading of a section that no model is trained on."""
+ASIDE_SUFFIX = re.compile(
+    r"(?:[ \t]+[^\W\d_]+){1,4}(?=[ \t]*:)"
+    r"|[ \t]+(?:with|to|of|for|from|and|de|del|con|avec|mit)(?:[ \t]+[^\W\d_]+){1,3}(?=[ \t]*\n)"
+)
+"""Any words that may, before a colon or alone on a line, go after the heading of a section that no model is trained on."""
 _TITLE_WORD = re.compile(r"[^\W\d]+(?:-[^\W\d]+)*")
 
 

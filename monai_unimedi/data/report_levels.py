@@ -91,7 +91,7 @@ def level_inside(page: Page, seen: Seen) -> int:
     if seen.is_shy:
         is_good = is_loud or (ends and (seen.case != "lower" or page.case == "lower"))
         if seen.separator != "colon":
-            return NOT
+            return PERHAPS if ends and seen.separator in ("dash", "mark") and seen.case != "lower" else NOT
         return SURE if is_good else NOT if is_led_to(page, seen.begin, LEADING) else PERHAPS
     is_weak = seen.separator in ("none", "gap", "eol") and not is_loud
     is_led = not ends and is_led_to(page, seen.begin, BLOCKING if is_weak else LEADING)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import html
 import re
 
-from monai_unimedi.data.report_exports import set_off
+from monai_unimedi.data.report_exports import by_columns, set_off
 from monai_unimedi.data.report_headings import heading_section, titled_section
 
-__all__ = ["BOLD", "from_rtf", "without_tags"]
+__all__ = ["BOLD", "from_rtf", "without_latex", "without_tags"]
 
 BOLD = "\ue000"
 """Stands where a tag began or ended bold text, until the headings are found."""
@@ -24,7 +24,12 @@ _TAG = re.compile(
 _NAMED = re.compile(r"(?P<before><(?P<name>[\w:.-]+)[^<>]*>)\s*(?P<text>[^<>\n]{2,80}?)\s*(?=</)")
 _LIKELY = re.compile(r"</\w|<(?:br|p|hr)\b", re.IGNORECASE)
 _CLOSING_NAME = re.compile(r"</([\w:.-]+)")
-_ATTRIBUTE = re.compile(r"=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_ATTRIBUTE = re.compile(r"([\w:.-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_LATEX = re.compile(r"\\(?:text(?:bf|it|sc|sf)|(?:sub)*section|paragraph|emph|underline|uline)\*?\{([^{}]*)\}")
+_TABLE = re.compile(r"<table\b[^>]*>(.*?)</table>", re.DOTALL | re.IGNORECASE)
+_TABLE_ROW = re.compile(r"<tr\b[^>]*>(.*?)</tr>", re.DOTALL | re.IGNORECASE)
+_TABLE_CELL = re.compile(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", re.DOTALL | re.IGNORECASE)
+_CONTENT = frozenset(("value", "text", "content", "data"))
 _UNSEEN = re.compile(r"<(style|script)\b.*?</\1\s*>|<!--.*?-->|<!DOCTYPE[^>]*>|<\?[^>]*\?>", re.S | re.I)
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _BLOCKS = frozenset(
@@ -50,14 +55,29 @@ _RTF_SIGNS = {
 }
 
 
+def without_latex(text: str) -> str:
+    """The text without the commands of LaTeX that make headings."""
+    return _LATEX.sub(rf"{BOLD}\1{BOLD}", text)
+
+
 def without_tags(text: str) -> str:
     """The text of HTML or XML; other text as it is, "< 5 mm" and ``<DATE>`` included."""
     text = _CDATA.sub(lambda found: html.escape(found.group(1), quote=False), _UNSEEN.sub("", text))
     if not _LIKELY.search(text):
         return text
+    text = _TABLE.sub(_instead_of_table, text)
     closed = frozenset(name.lower() for name in _CLOSING_NAME.findall(text))
     text = _NAMED.sub(_instead_of_named, text)
     return _TAG.sub(lambda tag: _instead_of_tag(tag, closed), text)
+
+
+def _instead_of_table(table: re.Match[str]) -> str:
+    """A table whose first row names sections, as sections; another as it is."""
+    rows = [_TABLE_CELL.findall(row) for row in _TABLE_ROW.findall(table[1])]
+    rows = [row for row in rows if row]
+    is_even = len(rows) > 1 and len({len(row) for row in rows}) == 1
+    columns = by_columns([[_TAG.sub("", cell) for cell in rows[0]], *rows[1:]]) if is_even else []
+    return "\n".join(columns) or table.group()
 
 
 def _instead_of_named(element: re.Match[str]) -> str:
@@ -82,9 +102,9 @@ def _instead_of_block(tag: re.Match[str], is_known: bool) -> str:
     local = tag["name"].rpartition(":")[2]
     if heading_section(local) and not is_known:
         return set_off(local)
-    values = ["".join(found) for found in _ATTRIBUTE.findall(tag["attributes"])]
-    heading = next((value for value in values if titled_section(value)), "")
-    texts = [value for value in values if heading and value != heading and len(value.split()) > 2]
+    values = {name.lower(): double + single for name, double, single in _ATTRIBUTE.findall(tag["attributes"])}
+    heading = next((value for value in values.values() if titled_section(value)), "")
+    texts = [text for name, text in values.items() if text != heading and (name in _CONTENT or len(text.split()) > 2)]
     return set_off(heading) + "\n".join(texts) if heading else "\n"
 
 

@@ -169,7 +169,10 @@ def _separator(
     stop, kind = _kind(page, start, end, line, symbols)
     if kind == "none" and is_at_line_start and page.text[start].isupper() and is_aside:
         further = ASIDE_SUFFIX.match(page.folded, end)
-        return _kind(page, start, further.end() if further else end, line, symbols)
+        stop, kind = _kind(page, start, further.end() if further else end, line, symbols)
+        if kind != "eol" or not page.text[stop:].lstrip()[:1].islower():
+            return stop, kind
+        stop, kind = _kind(page, start, end, line, symbols)
     first = first_phrase(page.folded, start)
     return _kind(page, start, first, line, symbols) if kind == "none" and first < end else (stop, kind)
 

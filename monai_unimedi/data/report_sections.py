@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from monai_unimedi.data.report_exports import HEADED
 from monai_unimedi.data.report_headings import find_words, heading_section, is_title
-from monai_unimedi.data.report_levels import SURE, level_at_line_start, level_inside
+from monai_unimedi.data.report_labels import find_labels
+from monai_unimedi.data.report_levels import PERHAPS, SURE, level_at_line_start, level_inside
 from monai_unimedi.data.report_page import FARTHEST, Page, opening, page_of, passed_decoration, see
 
 __all__ = ["CLOSING", "Heading", "find_headings"]
@@ -61,9 +62,23 @@ def find_headings(text: str) -> list[Heading]:
     spans = [span for span in find_words(page.folded) if span[0] < stop and not _is_prose(page, *span)]
     spans = [span for span in spans if not any(span[0] in place for place in taken)]
     candidates = [*set_off, *(found for span in spans if (found := _candidate(page, *span)))]
+    candidates += _labels(page, candidates)
     candidates.sort(key=lambda found: found.heading.start)
     headings = _without_overlaps(_chosen(candidates))
     return sorted([*headings, *_titles(page, headings)])
+
+
+def _labels(page: Page, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """Labels that begin lines on which there is no heading (:mod:`.report_labels`)."""
+    if "\n" not in page.text or not candidates:
+        return []
+    taken = {page.text.rfind("\n", 0, found.heading.end - 1) for found in candidates if found.is_at_line_start}
+    found = []
+    for label in find_labels(page.text, page.folded):
+        if page.text.rfind("\n", 0, label.end) not in taken and (page.case == "mixed" or label.has_colon):
+            style = ("upper" if label.is_upper else "title", "colon" if label.has_colon else "eol")
+            found.append(_Candidate(Heading(label.start, label.end, label.section), PERHAPS, True, style))
+    return found
 
 
 def _set_off(text: str) -> list[_Candidate]:
