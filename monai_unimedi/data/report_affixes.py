@@ -56,8 +56,9 @@ def _shorter(texts: Sequence[str]) -> list[str] | None:
     closing = _PAIRS.get(first)
     if starts_alike and closing and all(len(text) > 1 and text[-1] == closing for text in texts):
         return None if first == "[" and texts[0].startswith("[**") else [text[1:-1] for text in texts]
-    if starts_alike and _is_symbol(first) and first not in _KEPT_AT_START:
-        return [text.lstrip(first) for text in texts]
+    common = max({text[0] for text in texts}, key=lambda mark: sum(text[0] == mark for text in texts))
+    if _is_symbol(common) and common not in _KEPT_AT_START and _is_common(texts, common):
+        return [text.lstrip(common) for text in texts]
     label = _LABEL.match(texts[0]) or _LABEL.match(texts[-1])
     if label and sum(text.startswith(label.group()) for text in texts) > 1:
         return [text.removeprefix(label.group()) for text in texts]
@@ -83,8 +84,16 @@ def _shorter_alone(texts: Sequence[str]) -> list[str] | None:
         return [text[1:-1]]
     if (tail := _TAIL_LINE.search(text)) and text[: tail.start()].endswith("."):
         return [text[: tail.start()]]
+    if text[0] in "?>=|":
+        return [text[1:]]
     spoken = _SPOKEN.match(text) or _CONTENT.match(text)
     return [text[spoken.end() :]] if spoken and text[spoken.end() :][:1].isupper() else None
+
+
+def _is_common(texts: Sequence[str], mark: str) -> bool:
+    """Whether all texts begin with a mark, of three or more all but one."""
+    missing = sum(text[0] != mark for text in texts)
+    return missing == 0 or (missing == 1 and len(texts) > 2)
 
 
 def _is_symbol(character: str) -> bool:

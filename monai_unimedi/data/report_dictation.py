@@ -89,6 +89,16 @@ _PERSONAL = re.compile(
     |[A-Za-z]{2,4}[/:][A-Za-z]{2,4}\W*|(?:Dr\.?\ )?[A-Z][\w.'-]*,?(?:\ [A-Z][\w.'-]*,?){1,3}\ (?:M\.?D|D\.?O|MBBS|FRCR|FRANZCR|Ph\.?D)\b.{0,30})$""",
     re.IGNORECASE | re.VERBOSE,
 )
+_ROLE = re.compile(
+    r"""^[^\w\n]*(?:
+    (?:(?i:dr|dra|dott|dott\.ssa|prof|doctor|doctora|docteur)\b\.?,?|(?i:fdo|firmado|firma|signed|sgd)\b[.:]*)(?:[ ]+(?i:med\.?|dr\.?|dra\.?|de|von|van|di|[A-Z][\w.'’-]*),?){1,5}
+    |(?=[^\n]{0,60}\b(?i:(?:neuro)?radiologist|radiolog[oa]|radiologue|radiologe|radiologin|radioloog|consultant|oberarzt|chefarzt|facharzt
+        |registrar|radiographer|attending|resident|fellow|radiodiagnosis)\b)(?:[A-Z(][\w.'’()-]*|of|and|in|de|di|des|et|il|la|el|le|,|&)(?:[ ,/]+(?:[A-Z(][\w.'’()-]*|of|and|in|de|di|des|et|&)){0,7}
+    |(?i:verified|validated|signed|reported|dictated|authori[sz]ed|approved|typed|printed|finali[sz]ed|read|electronically\ signed|informado|validado)\b
+        (?=[^\n]*(?:\d{1,4}[/.:-]|\b(?i:dr|dra|prof|m\.?d)\b))[^\n]{0,110}
+    )[^\w\n]*$""",
+    re.VERBOSE,
+)
 _BARE = re.compile(r"[^\w\n]*(?:[\w /.#-]{1,30}:[^\n]{0,60}|[\d/:.,\- ]{6,}(?:[AaPp]\.?[Mm]\.?)?)?[^\w\n]*")
 _LONG_SIGNATURE = 160
 _SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bDr)(?<!\bMr)\.\s+(?=[A-Z\d])")
@@ -122,7 +132,7 @@ def _without_trailer(piece: str) -> str:
     lines = piece.split("\n")
     end = len(lines)
     for i in range(len(lines) - 1, 0, -1):
-        if _PERSONAL.match(lines[i]):
+        if _PERSONAL.match(lines[i]) or _ROLE.match(lines[i]):
             end = i
         elif not _BARE.fullmatch(lines[i]):
             break

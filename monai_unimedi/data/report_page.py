@@ -10,6 +10,7 @@ from monai_unimedi.data.report_markup import BOLD
 from monai_unimedi.data.report_headings import (
     ASIDE_SUFFIX,
     CONTINUING,
+    LEADING,
     LEFT,
     LEFT_INSIDE,
     SUFFIX,
@@ -27,6 +28,7 @@ __all__ = [
     "goes_on",
     "is_led_to",
     "is_opened",
+    "margin_of",
     "next_word",
     "opening",
     "page_of",
@@ -55,6 +57,9 @@ _SYMBOLS = re.compile(r"(?<![^\W_])([^\w\s]{1,4})[ \t]*$")
 _STOPPING = re.compile(r"[.,;:?!)\]\"'%]")  # these may end the text before
 _MIRROR = str.maketrans("()[]{}<>«»‹›“”【】\\/", ")(][}{><»«›‹”“】【/\\")
 _NUMBER = re.compile(r"(?<!\w)\(?(?:\d{1,2}|i{1,3}|iv|vi{0,3}|[a-h])[.):\]][ \t]*$")
+_QUALIFIED = re.compile(r"(?:[ \t]+[^\W\d_]{3,}){1,2}(?=[ \t]*[:：])")
+_MARGIN = re.compile(r".*?(?P<words>)")
+_LOOSE_WORDS = re.compile(r"[\W_]*(?P<words>[^\W\d_a-z][^\W\d_]*[ /-](?:[^\W\d_]+[ /-]){0,2})")
 _NUMBERED = re.compile(r"[^\w\n]*(?:\d{1,2}|i{1,3}|iv|vi{0,3}|[a-h])[.):\]]")
 
 
@@ -64,6 +69,7 @@ class Page(NamedTuple):
     text: str
     folded: str
     case: str
+    margins: frozenset[str] = frozenset()  # of lines with headings, see `margin_of`
 
 
 class Seen(NamedTuple):
@@ -92,7 +98,7 @@ def page_of(text: str) -> Page:
 def see(page: Page, start: int, end: int) -> Seen:
     """What surrounds the heading words between two places."""
     line = page.text.rfind("\n", 0, start) + 1
-    left = LEFT.fullmatch(page.folded, line, start) if start - line <= FARTHEST else None
+    left = _left(page, line, start, end) if start - line <= FARTHEST else None
     section, is_shy = section_of(page.folded[start:end])
     begin = left.start("words") if left else _words_inside(page, line, start, _case(page.text[start:end]))
     words, case = page.text[begin:start], _case(page.text[begin:end])
@@ -105,6 +111,30 @@ def see(page: Page, start: int, end: int) -> Seen:
         is_framed = symbols is not None and _closed(page, end, frame) > end
         begin = opening(page, line, symbols.start(1) if symbols and is_framed else begin)
     return Seen(line, begin, start, stop, section, is_shy, case, separator, left is not None, words)
+
+
+def _left(page: Page, line: int, start: int, end: int) -> re.Match[str] | None:
+    """What stands between the start of the line and a heading, where that is no sentence."""
+    if left := LEFT.fullmatch(page.folded, line, start):
+        return left
+    if margin_of(page.text[line:start]) in page.margins:
+        return _MARGIN.fullmatch(page.text, line, start)
+    loose = _LOOSE_WORDS.fullmatch(page.text, line, start)
+    if loose is None or page.case == "lower":
+        return None
+    is_loud = page.text[start:end].isupper() and page.case == "mixed"
+    is_measured = section_of(page.folded[start:end])[0] in ("findings", "impression")
+    if is_measured and LEADING.intersection(fold(loose["words"]).split()) or not (is_measured or is_loud):
+        return None
+    is_alike = page.text[start:end].isupper() == loose["words"].isupper()
+    _, kind = _separator(page, start, end, line, True, "", False)
+    return loose if is_alike and kind == "colon" else None
+
+
+def margin_of(before: str) -> str:
+    """What stands before a heading in its line, its numbers alike: the same before several is their form."""
+    is_form = before.strip() and not before.isspace() and not all(c.isalpha() or c.isspace() for c in before)
+    return re.sub(r"\d+", "0", before) if is_form else ""
 
 
 def _case_of_text(text: str) -> str:
@@ -155,6 +185,9 @@ def _separator(
     page: Page, start: int, end: int, line: int, is_at_line_start: bool, symbols: str, is_aside: bool
 ) -> tuple[int, str]:
     """Where the text after a heading begins, and what separates it, see `Seen`."""
+    if is_at_line_start and (qualified := _QUALIFIED.match(page.folded, end)):
+        if not CONTINUING.intersection(qualified.group().split()):
+            return _kind(page, start, qualified.end(), line, symbols)
     suffix = SUFFIX.match(page.folded, end)
     assert suffix is not None  # it matches nothing too
     is_louder = page.text[start:end].isupper() and _case(page.text[end : suffix.end("words")]) != "upper"

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from monai_unimedi.data.report_exports import HEADED
-from monai_unimedi.data.report_headings import find_words, heading_section, is_title
+from monai_unimedi.data.report_headings import find_words, heading_section, is_title, section_of
 from monai_unimedi.data.report_labels import find_labels
 from monai_unimedi.data.report_levels import PERHAPS, SURE, level_at_line_start, level_inside
-from monai_unimedi.data.report_page import FARTHEST, Page, opening, page_of, passed_decoration, see
+from monai_unimedi.data.report_page import FARTHEST, Page, margin_of, opening, page_of, passed_decoration, see
 
 __all__ = ["CLOSING", "Heading", "find_headings"]
 
@@ -61,11 +61,22 @@ def find_headings(text: str) -> list[Heading]:
     taken = [range(found.heading.start, found.heading.end) for found in set_off]
     spans = [span for span in find_words(page.folded) if span[0] < stop and not _is_prose(page, *span)]
     spans = [span for span in spans if not any(span[0] in place for place in taken)]
+    page = page._replace(margins=_margins(page, spans))
     candidates = [*set_off, *(found for span in spans if (found := _candidate(page, *span)))]
     candidates += _labels(page, candidates)
     candidates.sort(key=lambda found: found.heading.start)
     headings = _without_overlaps(_chosen(candidates))
     return sorted([*headings, *_titles(page, headings)])
+
+
+def _margins(page: Page, spans: Sequence[tuple[int, int]]) -> frozenset[str]:
+    """What stands before the headings of two or more sections alike, "RPT_" or "[10:22]"."""
+    sections: dict[str, set[str]] = {}
+    for start, end in spans:
+        line = page.text.rfind("\n", max(0, start - FARTHEST), start) + 1
+        if (line or start < FARTHEST) and (margin := margin_of(page.text[line:start])):
+            sections.setdefault(margin, set()).add(section_of(page.folded[start:end])[0])
+    return frozenset(margin for margin, names in sections.items() if len(names) > 1)
 
 
 def _labels(page: Page, candidates: Sequence[_Candidate]) -> list[_Candidate]:

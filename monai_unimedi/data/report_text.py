@@ -70,7 +70,7 @@ def line_sections(report: str) -> dict[str, str]:
         return known.groupdict()
     sections: dict[str, str] = {}
     for section, text in _cut(report):
-        name = {"joined": "findings", "report": "findings", "interpretation": "impression"}.get(section, section)
+        name = {"joined": "findings", "report": "findings", "interpretation": "impression", "comment": "impression"}.get(section, section)
         if stripped := text.strip():
             sections[name] = f"{sections[name]} {stripped}" if name in sections else stripped
     return sections
@@ -166,7 +166,8 @@ def _with_findings(pieces: list[_Piece], text: str) -> list[_Piece]:
         return [("" if section == "report" else section, text) for section, text in pieces]
     if not any(section in ("", "report") and _is_text(text) for section, text in pieces):
         pieces = [part for section, text in pieces for part in _paragraphs(section, text)]
-    taken = {"": "findings", "report": "findings"}
+    is_reported = any(section == "report" and _is_text(text) for section, text in pieces)
+    taken = {"report": "findings"} if is_reported else {"": "findings"}
     return [
         (taken.get(section, section) if _is_text(text) else section or "examination", text)
         for section, text in pieces
@@ -177,7 +178,19 @@ def _with_roles(pieces: list[_Piece]) -> list[_Piece]:
     """An interpretation is the findings where an impression follows them, and the impression otherwise."""
     names = {section for section, text in pieces if text.strip()}
     role = "findings" if "impression" in names and not names & {"findings", "joined", "report"} else "impression"
-    return [(role if section == "interpretation" else section, text) for section, text in pieces]
+    roles = {"interpretation": role, "comment": "impression"}
+    if "impression" in names:
+        pieces = _with_comments(pieces)
+    return [(roles.get(section, section), text) for section, text in pieces]
+
+
+def _with_comments(pieces: list[_Piece]) -> list[_Piece]:
+    """A comment beside an impression belongs to the section that it follows."""
+    kept: list[_Piece] = []
+    for section, text in pieces:
+        is_comment = section == "comment" and bool(kept)
+        kept.append((kept[-1][0], f"Comment: {text}") if is_comment else (section, text))
+    return kept
 
 
 def _is_text(text: str) -> bool:

@@ -110,6 +110,7 @@ SHY = {
         parere, oordeel, samenvatting, epikrise, diagnoza, rozpoznanie, tani, yorum, диагноз""",
     "interpretation": """interpretation, interpretations, interpretacion, interpretazione, interpretacao,
         interpretatie, evaluation, valoracion, reading, readings, review, analysis, analisis""",
+    "comment": "comment, comments, radiologist comment, comentario, comentarios, kommentar, commentaire",
     "indication": """history, hx, hist, ind, indx, reason, symptoms, symptom, complaint, complaints, clinical,
         clinic, rfe, motivo, motif, motivazione, clinica, klinik, klinisch, clinique, indic, signs and symptoms,
         history and indication, question, problem, presentation, background, request, cc, hpi, pmh, phx, chx,
