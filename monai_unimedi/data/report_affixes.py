@@ -26,7 +26,7 @@ _SPOKEN_END = re.compile(
     r"|punto y aparte|neue zeile|neuer absatz|nouvelle ligne|end paragraph)[\s.]*$",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"(?:[^\W\d][\w ]{0,20}[ \t]*=+>?|(?i:text|value|content|body|note|texto)[ \t]*:)\s*")  # "text = " before each
+_LABEL = re.compile(r"(?:[^\W\d][\w ]{0,20}[ \t]*=+>?|(?i:text|value|content|body|note|texto|[A-Z])[ \t]*:)\s*")  # "text = " before each
 _CONTENT = re.compile(r"(?:text|value|content)[ \t]*[:=]+[ \t]*", re.IGNORECASE)
 _TAIL_LINE = re.compile(r"\n[ \t]*(?:[^\w\s][ \t]*){1,3}$")
 _MOST = 12  # symbols on either side
@@ -35,7 +35,7 @@ _MOST = 12  # symbols on either side
 def without_common_affixes(pieces: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The pieces (section, text) without what all texts of two or more sections begin or end with."""
     places = [i for i, (section, text) in enumerate(pieces) if section and text.strip()]
-    texts = [pieces[i][1].strip() for i in places]
+    texts = [_without_closing(pieces[i][1].strip()) for i in places]
     shorten = _shorter if len({pieces[i][0] for i in places}) > 1 else _shorter_alone
     for _ in range(_MOST):
         shorter = shorten([text for text in texts if text]) if any(texts) else None
@@ -84,10 +84,19 @@ def _shorter_alone(texts: Sequence[str]) -> list[str] | None:
         return [text[1:-1]]
     if (tail := _TAIL_LINE.search(text)) and text[: tail.start()].endswith("."):
         return [text[: tail.start()]]
+    if text.endswith((".;", ".,", ".|")):
+        return [text[:-1]]
     if text[0] in "?>=|":
         return [text[1:]]
     spoken = _SPOKEN.match(text) or _CONTENT.match(text)
     return [text[spoken.end() :]] if spoken and text[spoken.end() :][:1].isupper() else None
+
+
+def _without_closing(text: str) -> str:
+    """The text without brackets at its end that were opened before its heading."""
+    while text[-1:] in ("]", "}") and _is_unpaired(text, text[-1]):
+        text = text[:-1].rstrip()
+    return text
 
 
 def _is_common(texts: Sequence[str], mark: str) -> bool:

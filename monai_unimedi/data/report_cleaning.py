@@ -13,7 +13,7 @@ import unicodedata
 
 from monai_unimedi.data.report_dictation import without_dictation
 from monai_unimedi.data.report_exports import HEADED, from_export
-from monai_unimedi.data.report_markup import BOLD, from_rtf, without_latex, without_tags
+from monai_unimedi.data.report_markup import BOLD, from_rtf, without_commands, without_tags
 
 __all__ = ["clean_piece", "clean_text", "plain_lines"]
 
@@ -40,7 +40,7 @@ _BREAK = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _ODD_SPACE = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile(r"[\ufeff\u200b-\u200f\u2060\xad\x00-\x08\x0e-\x1f]")
 
-_SPACED = re.compile(r"^[^\w\n]*(?:\d[.)] )?(?:[A-Z] ){4,}[A-Z](?!\w)", re.MULTILINE)  # F I N D I N G S
+_SPACED = re.compile(r"^[^\w\n]*(?:\d[.)] )?(?:[^\W\d_] ){4,}[^\W\d_](?!\w)", re.MULTILINE)  # F I N D I N G S
 
 _RULER = re.compile(r"^(?=(?:[ \t]*[^\s]){3})(?:[^\w\n]|_)+$", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:[•▪◦●‣∙·]+|[-*–—>+]+(?=[ \t]))[ \t]*", re.MULTILINE)
@@ -57,10 +57,10 @@ def clean_text(text: str) -> str:
 
 def clean_piece(piece: str) -> str:
     """A section's text as one clean line: rulers, bullets, dictation and marks gone, broken words joined."""
-    piece = _BROKEN_WORD.sub("-", _BULLET.sub("", _RULER.sub("", without_dictation(piece))))
+    piece = _BROKEN_WORD.sub("-", _BULLET.sub("", _RULER.sub("", without_dictation(piece.replace(BOLD, " ").replace(HEADED, " ")))))
     if "|" in piece:
         piece = _TABLE_ROW.sub("", piece)
-    cleaned = clean_text(piece.replace(BOLD, " ").replace(HEADED, " ")).lstrip(": ")
+    cleaned = clean_text(piece).lstrip(": ")
     return cleaned if any(map(str.isalnum, cleaned)) else ""
 
 
@@ -68,8 +68,8 @@ def plain_lines(raw: str) -> str:
     """The text with ``\\n`` as its only line break and the space as its only blank beside tabs; no markup."""
     text = unicodedata.normalize("NFC", from_rtf(from_export(raw.lstrip("\ufeff"))))
     text = _INVISIBLE.sub("", _ODD_SPACE.sub(" ", _BREAK.sub("\n", text)))
+    text = without_commands(text)
     if "\\" in text:
-        text = without_latex(text)
         text = _HL7_BREAK.sub("\n", text)
         text = text if "\n" in text else _WRITTEN_BREAK.sub("\n", text)
     text = html.unescape(text) if _WRITTEN_TAG.search(text) else text
@@ -81,7 +81,7 @@ def plain_lines(raw: str) -> str:
         text = _SYMBOL_BREAK.sub("\n", text)
     text = _without_line_numbers(text)
     text = _ROW.sub(r"\g<text>", text)
-    return _SPACED.sub(lambda found: re.sub(r"(?<=[A-Z]) (?=[A-Z])", "", found.group()), text)
+    return _SPACED.sub(lambda found: re.sub(r"(?<=[^\W\d_]) (?=[^\W\d_])", "", found.group()), text)
 
 
 def _without_line_numbers(text: str) -> str:

@@ -57,7 +57,7 @@ _MAY_BE_DICTATION = re.compile(
     r"\bpar\b|status|^\W*end\W*$"
 )
 _FAREWELL = re.compile(
-    r"""^[ \t>*]*(?:(?:with\s+)?(?:kind(?:est)?|best|warm|many)\s+(?:regards|wishes|thanks)|regards|thanks|thank\s+you
+    r"""^[ \t>*]*(?:(?:with\s+)?(?:kind(?:est)?|best|warm|many)\s+(?:regards|wishes|thanks)|regards|thanks|thank\s+you(?:\s+(?:very\s+much\s+)?for\s+(?:the|this|your|referring)\b[^\n]*)?
     |yours(?:\s+(?:sincerely|faithfully|truly))?|sincerely(?:\s+yours)?|respectfully(?:\s+\w+)?|cordially|cheers
     |(?:un\s+)?(?:cordial\s+)?saludos?(?:\s+cordial(?:es)?)?|atentamente|atenciosamente|cordialement
     |bien\s+cordialement|cordiali\s+saluti|distinti\s+saluti|mit\s+(?:freundlichen|kollegialen|besten)\s+gr(?:ü|ue)(?:ß|ss)en
@@ -70,7 +70,7 @@ _NOTICE = re.compile(
     |addressee|unauthori[sz]ed)\b))[^\n]*(?:\n[^\n]+)*""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-_PAGE = re.compile(r"^[^\w\n]*(?:page|p[aá]g(?:ina)?|seite|blatt)\.?\s*:?\s*\d+\s*(?:(?:of|de|von|/|sur|di|van)\s*\d+)?\W*$", re.I | re.M)
+_PAGE = re.compile(r"^[ \t]*[-–—][ \t]*\d{1,3}[ \t]*[-–—][ \t]*$|^[^\w\n]*(?:page|p[aá]g(?:ina)?|seite|blatt)\.?\s*:?\s*\d+\s*(?:(?:of|de|von|/|sur|di|van)\s*\d+)?\W*$", re.I | re.M)
 _BELOW = re.compile(
     r"""(?:\s*\n[^\w\n]*(?:
     [A-Za-z][\w /.&#-]{0,30}:[ \t]*(?![^\n]*[a-z]\.[ \t]*(?:\n|\Z))[^\n]{0,70}

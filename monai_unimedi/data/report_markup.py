@@ -12,7 +12,7 @@ import re
 from monai_unimedi.data.report_exports import by_columns, set_off
 from monai_unimedi.data.report_headings import heading_section, titled_section
 
-__all__ = ["BOLD", "from_rtf", "without_latex", "without_tags"]
+__all__ = ["BOLD", "from_rtf", "without_commands", "without_tags"]
 
 BOLD = "\ue000"
 """Stands where a tag began or ended bold text, until the headings are found."""
@@ -26,6 +26,7 @@ _LIKELY = re.compile(r"</\w|<(?:br|p|hr)\b", re.IGNORECASE)
 _CLOSING_NAME = re.compile(r"</([\w:.-]+)")
 _ATTRIBUTE = re.compile(r"([\w:.-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _LATEX = re.compile(r"\\(?:text(?:bf|it|sc|sf)|(?:sub)*section|paragraph|emph|underline|uline)\*?\{([^{}]*)\}")
+_BBCODE = re.compile(r"\[/?(?:b|i|u|h\d|size|color|center|left|font|list)(?:=[^\]\n]{0,20})?\]", re.IGNORECASE)
 _TABLE = re.compile(r"<table\b[^>]*>(.*?)</table>", re.DOTALL | re.IGNORECASE)
 _TABLE_ROW = re.compile(r"<tr\b[^>]*>(.*?)</tr>", re.DOTALL | re.IGNORECASE)
 _TABLE_CELL = re.compile(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", re.DOTALL | re.IGNORECASE)
@@ -34,7 +35,7 @@ _UNSEEN = re.compile(r"<(style|script)\b.*?</\1\s*>|<!--.*?-->|<!DOCTYPE[^>]*>|<
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _BLOCKS = frozenset(
     """br p div li ul ol tr table h1 h2 h3 h4 h5 h6 pre html body head title dl dt dd section article header
-    footer main hr center blockquote thead tbody tfoot caption fieldset legend form textarea""".split()
+    footer main hr center blockquote thead tbody tfoot caption details summary fieldset legend form textarea""".split()
 )
 _STRONG = frozenset("b strong u th label em i mark ins".split())
 _INLINE = frozenset("span font a sub sup small big code tt s strike kbd q abbr img nobr wbr time input".split())
@@ -55,9 +56,10 @@ _RTF_SIGNS = {
 }
 
 
-def without_latex(text: str) -> str:
-    """The text without the commands of LaTeX that make headings."""
-    return _LATEX.sub(rf"{BOLD}\1{BOLD}", text)
+def without_commands(text: str) -> str:
+    """The text without the commands of LaTeX and the marks of BBCode that make headings."""
+    text = _LATEX.sub(rf"{BOLD}\1{BOLD}", text) if "\\" in text else text
+    return _BBCODE.sub(BOLD, text) if "[/" in text else text
 
 
 def without_tags(text: str) -> str:
@@ -82,30 +84,38 @@ def _instead_of_table(table: re.Match[str]) -> str:
 
 def _instead_of_named(element: re.Match[str]) -> str:
     """An element that holds the name of a section and nothing else is a heading."""
-    is_heading = not heading_section(element["name"]) and titled_section(html.unescape(element["text"]))
+    is_known = element["name"].lower() in _BLOCKS
+    is_heading = (is_known or not heading_section(element["name"])) and titled_section(html.unescape(element["text"]))
     return element["before"] + set_off(element["text"].rstrip(" :")) if is_heading else element.group()
 
 
 def _instead_of_tag(tag: re.Match[str], closed: frozenset[str]) -> str:
     name = tag["name"].lower()
+    is_known = name in _BLOCKS or name in _INLINE or name in _STRONG or name == "td"
+    if is_known and tag["attributes"] and (heading := _attribute_heading(tag, is_known)):
+        return heading
     if name in _INLINE or name in _STRONG:
         return BOLD if name in _STRONG else ""
     if name == "td":
         return " "
-    if name not in closed and name not in _BLOCKS and not tag["attributes"]:
+    if name in _BLOCKS:
+        return "\n"
+    if name not in closed and not tag["attributes"]:
         return tag.group()
-    return "\n" if tag["end"] else _instead_of_block(tag, name in _BLOCKS)
-
-
-def _instead_of_block(tag: re.Match[str], is_known: bool) -> str:
-    """What a tag of XML says by its name or its attributes: ``<Findings>``, ``<section name="Findings">``."""
     local = tag["name"].rpartition(":")[2]
-    if heading_section(local) and not is_known:
+    if heading_section(local) and not tag["end"]:
         return set_off(local)
+    return "\n" if tag["end"] else _attribute_heading(tag, is_known) or "\n"
+
+
+def _attribute_heading(tag: re.Match[str], is_known: bool) -> str:
+    """What the attributes of a tag say: ``<section name="Findings">``, ``<p class="findings">``."""
     values = {name.lower(): double + single for name, double, single in _ATTRIBUTE.findall(tag["attributes"])}
-    heading = next((value for value in values.values() if titled_section(value)), "")
-    texts = [text for name, text in values.items() if text != heading and (name in _CONTENT or len(text.split()) > 2)]
-    return set_off(heading) + "\n".join(texts) if heading else "\n"
+    named = {value: titled_section(value) for value in values.values()}
+    heading = next((value for value, name in named.items() if name and not (is_known and name == "report")), "")
+    others = {name: text for name, text in values.items() if text != heading}
+    texts = [t for name, t in others.items() if name in _CONTENT or (not is_known and len(t.split()) > 2)]
+    return set_off(heading) + "\n".join(texts) if heading else ""
 
 
 def from_rtf(raw: str) -> str:

@@ -16,6 +16,7 @@ from monai_unimedi.data.report_headings import (
     SUFFIX,
     first_phrase,
     fold,
+    heading_section,
     section_of,
 )
 
@@ -186,7 +187,8 @@ def _separator(
 ) -> tuple[int, str]:
     """Where the text after a heading begins, and what separates it, see `Seen`."""
     if is_at_line_start and (qualified := _QUALIFIED.match(page.folded, end)):
-        if not CONTINUING.intersection(qualified.group().split()):
+        words = qualified.group().split()
+        if not CONTINUING.intersection(words) and not any(map(heading_section, words)):
             return _kind(page, start, qualified.end(), line, symbols)
     suffix = SUFFIX.match(page.folded, end)
     assert suffix is not None  # it matches nothing too

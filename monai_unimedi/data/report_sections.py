@@ -59,14 +59,22 @@ def find_headings(text: str) -> list[Heading]:
     set_off = _set_off(text) if HEADED in text else []
     stop = set_off[0].heading.start if _MEASURED <= {found.heading.section for found in set_off} else len(text)
     taken = [range(found.heading.start, found.heading.end) for found in set_off]
-    spans = [span for span in find_words(page.folded) if span[0] < stop and not _is_prose(page, *span)]
+    spans = [span for span in find_words(page.folded) if not _is_prose(page, *span)]
     spans = [span for span in spans if not any(span[0] in place for place in taken)]
     page = page._replace(margins=_margins(page, spans))
     candidates = [*set_off, *(found for span in spans if (found := _candidate(page, *span)))]
+    names = {found.heading.section for found in set_off}
+    candidates = [c for c in candidates if c.heading.start < stop or c in set_off or _is_new(c, names)]
     candidates += _labels(page, candidates)
     candidates.sort(key=lambda found: found.heading.start)
     headings = _without_overlaps(_chosen(candidates))
     return sorted([*headings, *_titles(page, headings)])
+
+
+def _is_new(candidate: _Candidate, names: set[str]) -> bool:
+    """Whether it is sure and heads what none of the names does."""
+    is_sure = candidate.is_at_line_start and candidate.level == SURE and candidate.style[0] == "upper"
+    return is_sure and candidate.heading.section not in names
 
 
 def _margins(page: Page, spans: Sequence[tuple[int, int]]) -> frozenset[str]:
