@@ -28,6 +28,7 @@ _SPOKEN_END = re.compile(
 )
 _LABEL = re.compile(r"(?:[^\W\d][\w ]{0,20}[ \t]*=+>?|(?i:text|value|content|body|note|texto|[A-Z])[ \t]*:)\s*")  # "text = " before each
 _CONTENT = re.compile(r"(?:text|value|content)[ \t]*[:=]+[ \t]*", re.IGNORECASE)
+_BEFORE_COLON = re.compile(r"(?P<text>[^\n:]{0,30}(?::\d{2})*):[ \t]*")
 _TAIL_LINE = re.compile(r"\n[ \t]*(?:[^\w\s][ \t]*){1,3}$")
 _MOST = 12  # symbols on either side
 
@@ -62,6 +63,8 @@ def _shorter(texts: Sequence[str]) -> list[str] | None:
     label = _LABEL.match(texts[0]) or _LABEL.match(texts[-1])
     if label and sum(text.startswith(label.group()) for text in texts) > 1:
         return [text.removeprefix(label.group()) for text in texts]
+    if shared := _shared(texts):
+        return [text[len(shared) :] for text in texts]
     if sum(_SPOKEN.match(text) is not None for text in texts) > 1:
         return [_SPOKEN.sub("", text, count=1) for text in texts]
     if all(_SPOKEN_END.search(text) for text in texts[:-1]):
@@ -73,6 +76,13 @@ def _shorter(texts: Sequence[str]) -> list[str] | None:
         if last not in _KEPT_AT_END or is_unpaired:
             return [text.removesuffix(last) for text in texts]
     return None
+
+
+def _shared(texts: Sequence[str]) -> str:
+    """What stands before a colon in all of three or more texts alike, of two where it holds a symbol."""
+    found = _BEFORE_COLON.match(texts[0])
+    is_form = found is not None and (len(texts) > 2 or not found.group("text").replace(" ", "").isalpha())
+    return found.group() if found and is_form and all(t.startswith(found.group()) for t in texts) else ""
 
 
 def _shorter_alone(texts: Sequence[str]) -> list[str] | None:
@@ -94,9 +104,9 @@ def _shorter_alone(texts: Sequence[str]) -> list[str] | None:
 
 def _without_closing(text: str) -> str:
     """The text without brackets at its end that were opened before its heading."""
-    while text[-1:] in ("]", "}") and _is_unpaired(text, text[-1]):
+    while text.endswith(("]", "}")) and _is_unpaired(text, text[-1]):
         text = text[:-1].rstrip()
-    return text
+    return text[:-1] if text.endswith(">") and "<" not in text else text
 
 
 def _is_common(texts: Sequence[str], mark: str) -> bool:

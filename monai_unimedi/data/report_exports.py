@@ -41,6 +41,8 @@ def from_export(raw: str) -> str:
     stripped = raw.strip()
     if stripped[:1] in ("{", "[", '"'):
         content = _structure(stripped)
+        if isinstance(content, str):
+            return content
         if content is not None and (lines := list(_walk(content, False))):
             return "\n".join(lines)
     if _DUMPED.match(stripped):
@@ -56,14 +58,17 @@ def set_off(name: str) -> str:
 
 
 def _structure(text: str) -> Any:
-    """What JSON, JSON lines, members of a JSON object or a dictionary of Python hold; None for other text."""
+    """What JSON, its lines or members, a dictionary of Python or a cell in quotes hold; None for other text."""
     lines = f"[{','.join(filter(str.strip, text.splitlines()))}]"
     for attempt in (text, f"{{{text.rstrip(',')}}}", lines):
         try:
             content = json.loads(attempt, strict=False)
         except ValueError:
             continue
-        return content if isinstance(content, dict | list) else None
+        return content if isinstance(content, dict | list | str) else None
+    inner = text[1:-1].replace('""', "")
+    if text[-1] == '"' == text[0] and '"' not in inner:
+        return text[1:-1].replace('""', '"')
     try:
         content = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -155,7 +160,8 @@ def _cells(text: str) -> Iterator[str]:
         except csv.Error:
             continue
         if len({len(row) for row in rows}) == 1 and len(rows) > 1:
-            yield from by_columns(rows) or _by_rows(rows)
+            is_quoted = delimiter != "," or first.startswith('"') or ',"' in text
+            yield from by_columns(rows) or (_by_rows(rows) if is_quoted else [])
             return
 
 

@@ -6,16 +6,8 @@ from __future__ import annotations
 import re
 
 from monai_unimedi.data.report_headings import BLOCKING, LEADING
-from monai_unimedi.data.report_page import (
-    Page,
-    Seen,
-    ends_before,
-    follows_end,
-    goes_on,
-    is_led_to,
-    is_opened,
-    next_word,
-)
+from monai_unimedi.data.report_page import Page, ends_before, follows_end, goes_on, is_led_to, next_word
+from monai_unimedi.data.report_surroundings import Seen, is_opened
 
 __all__ = ["NOT", "PERHAPS", "SURE", "level_at_line_start", "level_inside"]
 

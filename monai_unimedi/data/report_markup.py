@@ -51,8 +51,8 @@ _RTF_UNSEEN = frozenset(
 _RTF_SIGNS = {
     **dict.fromkeys("par line sect page row softline".split(), "\n"),
     **dict.fromkeys("tab cell".split(), "\t"),
-    **{"emdash": "—", "endash": "–", "bullet": "•", "lquote": "‘", "rquote": "’"},
-    **{"ldblquote": "“", "rdblquote": "”", "~": " ", "-": "", "_": "-", "\n": "\n", "\r": "\n"},
+    "emdash": "—", "endash": "–", "bullet": "•", "lquote": "‘", "rquote": "’",
+    "ldblquote": "“", "rdblquote": "”", "~": " ", "-": "", "_": "-", "\n": "\n", "\r": "\n",
 }
 
 

@@ -17,7 +17,9 @@ from monai_unimedi.data.report_exports import HEADED
 from monai_unimedi.data.report_headings import find_words, heading_section, is_title, section_of
 from monai_unimedi.data.report_labels import find_labels
 from monai_unimedi.data.report_levels import PERHAPS, SURE, level_at_line_start, level_inside
-from monai_unimedi.data.report_page import FARTHEST, Page, margin_of, opening, page_of, passed_decoration, see
+from monai_unimedi.data.report_page import Page, margin_of, page_of
+from monai_unimedi.data.report_separators import FARTHEST, passed_decoration
+from monai_unimedi.data.report_surroundings import opening, see
 
 __all__ = ["CLOSING", "Heading", "find_headings"]
 
@@ -57,7 +59,7 @@ def find_headings(text: str) -> list[Heading]:
     """
     page = page_of(text)
     set_off = _set_off(text) if HEADED in text else []
-    stop = set_off[0].heading.start if _MEASURED <= {found.heading.section for found in set_off} else len(text)
+    stop = set_off[0].heading.start if {found.heading.section for found in set_off} >= _MEASURED else len(text)
     taken = [range(found.heading.start, found.heading.end) for found in set_off]
     spans = [span for span in find_words(page.folded) if not _is_prose(page, *span)]
     spans = [span for span in spans if not any(span[0] in place for place in taken)]

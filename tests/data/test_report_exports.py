@@ -132,7 +132,7 @@ def test_what_all_sections_share_goes() -> None:
 
 
 def test_text_that_is_no_export_stays_as_it_is() -> None:
-    for raw in ("FINDINGS: a, b\nIMPRESSION: c", "[Image 4] shows it", '"Clear"', "{not JSON", "a;b\nc;d"):
+    for raw in ("FINDINGS: a, b\nIMPRESSION: c", "[Image 4] shows it", '"Clear" lungs', "{not JSON", "a;b\nc;d"):
         assert from_export(raw) == raw
         assert HEADED not in plain_lines(raw)
     assert plain_lines("Nodule <5 mm and >3 mm, see <DATE>") == "Nodule <5 mm and >3 mm, see <DATE>"
