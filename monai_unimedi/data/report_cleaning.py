@@ -11,10 +11,11 @@ import html
 import re
 import unicodedata
 
-__all__ = ["BOLD", "clean_piece", "clean_text", "plain_lines"]
+from monai_unimedi.data.report_dictation import without_dictation
+from monai_unimedi.data.report_exports import HEADED, from_export
+from monai_unimedi.data.report_markup import BOLD, from_rtf, without_commands, without_tags
 
-BOLD = "\ue000"
-"""Stands where a tag began or ended bold text, until the headings are found."""
+__all__ = ["clean_piece", "clean_text", "plain_lines"]
 
 _MARK_NAMES = r"""date|dates|time|name|names|patient|doctor|physician|provider|hospital|institution|location|
     address|phone|age|id|mrn|dob|unk|phi|redacted|removed|deidentified|de-identified|anonymi[sz]ed|person|
@@ -28,74 +29,24 @@ _MARKS = re.compile(
 _MAY_HOLD_MARKS = re.compile(r"__|XXX|[<\[]")
 _SPACE_BEFORE_MARK = re.compile(r"\s+([.,;:!?])")
 
-_TAG = re.compile(
-    r"<(/?)(br|p|div|li|ul|ol|tr|td|th|table|h[1-6]|pre|b|strong|u|i|em|span|font|html|body)\b[^<>]*>", re.I
-)
-_BREAKING = frozenset("br p div li ul ol tr table h1 h2 h3 h4 h5 h6 pre html body".split())
-_ENTITY = re.compile(r"&(?:amp|lt|gt|nbsp|quot|apos|#\d{1,5}|#x[\da-fA-F]{1,4});")
+_ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,5}|#x[\da-fA-F]{1,4});")
+_WRITTEN_TAG = re.compile(r"&lt;(?:/\w|br)", re.IGNORECASE)
+_CHARACTER_BREAK = re.compile(r"_x000[DdAa]_|<(?:CR|LF|NL|CRLF)>|\[(?:CR|LF|NL)\]|[¶↵⏎␤␍]|\^[pM](?![a-z])")
+_SYMBOL_BREAK = re.compile(r"[~^|¦¬](?:(?![ \t]*\d)|(?=[ \t]*\d{1,2}[.)][ \t]))")
+_LINE_NUMBER = re.compile(r"^[ \t]*(\d{1,4})(?:[|\t]|(?<=\d\d)[:.)]?[ \t]|[:.)]\t)[ \t]*", re.MULTILINE)
 _WRITTEN_BREAK = re.compile(r"\\r\\n|\\n|\\r")
 _HL7_BREAK = re.compile(r"\\\.br\\|\\X0D\\(?:\\X0A\\)?")
 _BREAK = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _ODD_SPACE = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile(r"[\ufeff\u200b-\u200f\u2060\xad\x00-\x08\x0e-\x1f]")
 
-_SPACED = re.compile(r"^[^\w\n]*(?:\d[.)] )?(?:[A-Z] ){4,}[A-Z](?!\w)", re.MULTILINE)  # F I N D I N G S
+_SPACED = re.compile(r"^[^\w\n]*(?:\d[.)] )?(?:[^\W\d_] ){4,}[^\W\d_](?!\w)", re.MULTILINE)  # F I N D I N G S
 
-_RULER = re.compile(r"^[ \t]*(?:[-=*_~#.+<>|:][ \t]*){3,}$", re.MULTILINE)
+_RULER = re.compile(r"^(?=(?:[ \t]*[^\s]){3})(?:[^\w\n]|_)+$", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:[•▪◦●‣∙·]+|[-*–—>+]+(?=[ \t]))[ \t]*", re.MULTILINE)
+_ROW = re.compile(r"^[ \t]*[|│║┃¦][ \t]?(?P<text>.*?)[ \t]*[|│║┃¦]?[ \t]*$", re.MULTILINE)
 _TABLE_ROW = re.compile(r"[ \t]*\|[ \t]*$", re.MULTILINE)
 _BROKEN_WORD = re.compile(r"(?<=\w)-\n[ \t]*(?=\w)")
-
-_REST = r"(?:[^.\n]|\n(?!\s*\n)|\.(?=\w)|(?<=\bDr)\.|(?<=\b[A-Z])\.)*\.?"
-_DONE = r"""(?:dictated|transcribed|signed|verified|authenticated|approved|finali[sz]ed|validated|typed
-    |released|interpreted|reviewed|read|edited|prepared|created)"""
-_SIGNATURE = re.compile(
-    rf"""(?:^[\s*=\-\#(\[<]*|(?<=[.!?)\]])\s+)
-    (?:(?:this|the)?\s*(?:final\s+|preliminary\s+)?(?:report|examination|study|exam)\s+(?:was\s+|has\s+been\s+)?)?
-    (?:(?:electronically|digitally)\s+)?
-    (?:{_DONE}(?:\s*(?:,|/|&|and|,\s*and)\s*(?:electronically\s+|digitally\s+)?{_DONE})*
-        (?:\s+(?:electronically|digitally))?\s*(?:by\b|:)
-    |(?:signed|dictated|transcribed|approved|verified|finali[sz]ed)\s+(?:electronically\s+)?(?:on|at)\b
-    |(?:electronically|digitally)\s+signed
-    |(?:attending|staff|reading|reporting|interpreting|resident|fellow|teaching)\s+(?:radiologist|physician)\s*:
-    |(?:radiologist|transcriptionist|transcriber|resident|attending)\s*:
-    |(?:informe\s+)?(?:firmado|validado|dictado|transcrito|informado|realizado)\s+(?:electr[oó]nicamente\s+)?por\b
-    |(?:diktiert|signiert|freigegeben|elektronisch\s+signiert)\s+(?:von|durch)\b
-    |(?:sign[ée]|dict[ée]|valid[ée])\s+(?:[ée]lectroniquement\s+)?par\b
-    |[DT]{{1,2}}\s*:\s*(?:\d{{1,4}}[/.-]\d|__)
-    )[^\n]*""",
-    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
-)
-_OPEN_ENDED = re.compile(r"(?:\b(?:by|on|at|por|von|par)|[:,])\s*$", re.IGNORECASE)
-_SENTENCE = re.compile(
-    rf"""(?:^|(?<=[.!?:)\]*\s]))(?:
-    (?:as\s+the\s+(?:attending|teaching|staff)[^.\n]{{0,60}},\s*)?
-        \bI(?:,[^.\n]{{1,80}}?,)?\s+(?:have\s+|hereby\s+|was\s+)?(?:personally\s+|independently\s+|also\s+)*
-        (?:reviewed|viewed|examined|interpreted|supervised|attest|certify|confirm|agree|present)\b
-        (?=(?:[^.]|\.(?=\w))*\b(?:agree|resident|resident's|fellow|interpretation|attest|certify|personally|above
-        |report|as\s+written|as\s+dictated)\b){_REST}
-    |(?:the\s+)?(?:attending|staff|teaching)\s+(?:radiologist|physician)\b
-        (?=[^.]*\b(?:reviewed|agrees|concurs)\b){_REST}
-    |(?:(?:this|the|portions|parts|some|although|please|due|despite|note)\b)
-        (?=[^.]*\b(?:voice[- ]recognition|speech[- ]recognition|dictation\s+(?:software|system|device)
-        |transcription(?:al)?\s+errors?|typographical\s+errors?|powerscribe|dragon)\b){_REST}
-    )""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_END = re.compile(
-    r"""[*=\-\#<\[(~_\s]*\b(?:end\s+of\s+(?:the\s+)?(?:\w+\s+)?(?:report|dictation|document|addendum|text)
-    |fin\s+del?\s+(?:informe|rapport))\b[*=\-\#>\])~_.:]*|^\W*(?:final|preliminary|unsigned|end)\W*$
-    |^\W*(?:report\s+)?status\s*:\s*(?:final|preliminary|signed)\W*$""",
-    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
-)
-_MAY_BE_DICTATION = re.compile(
-    r"(?i)\bby\b|sign|agree|attest|certif|recogni|dictat|transcri|errors?\b|end of|\bfin de|final|"
-    r"preliminary|unsigned|radiologist|physician|resident|attending|\b[dt]{1,2} ?:|\bpor\b|\bvon\b|durch|"
-    r"\bpar\b|status|^\W*end\W*$"
-)
-_LONG_SIGNATURE = 160
-_SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bDr)(?<!\bMr)\.\s+(?=[A-Z\d])")
-
 
 def clean_text(text: str) -> str:
     """One line without de-identification marks: ``___``, ``XXXX``, ``[**...**]``, ``<DATE>``, ``[NAME]``."""
@@ -106,47 +57,36 @@ def clean_text(text: str) -> str:
 
 def clean_piece(piece: str) -> str:
     """A section's text as one clean line: rulers, bullets, dictation and marks gone, broken words joined."""
-    if _MAY_BE_DICTATION.search(piece):
-        piece = _without_dictation(piece)
-    piece = _BROKEN_WORD.sub("-", _BULLET.sub("", _RULER.sub("", piece)))
+    piece = _BROKEN_WORD.sub("-", _BULLET.sub("", _RULER.sub("", without_dictation(piece.replace(BOLD, " ").replace(HEADED, " ")))))
     if "|" in piece:
         piece = _TABLE_ROW.sub("", piece)
-    cleaned = clean_text(piece.replace(BOLD, " "))
+    cleaned = clean_text(piece).lstrip(": ")
     return cleaned if any(map(str.isalnum, cleaned)) else ""
 
 
 def plain_lines(raw: str) -> str:
     """The text with ``\\n`` as its only line break and the space as its only blank beside tabs; no markup."""
-    text = unicodedata.normalize("NFC", raw)
+    text = unicodedata.normalize("NFC", from_rtf(from_export(raw.lstrip("\ufeff"))))
     text = _INVISIBLE.sub("", _ODD_SPACE.sub(" ", _BREAK.sub("\n", text)))
+    text = without_commands(text)
     if "\\" in text:
         text = _HL7_BREAK.sub("\n", text)
         text = text if "\n" in text else _WRITTEN_BREAK.sub("\n", text)
+    text = html.unescape(text) if _WRITTEN_TAG.search(text) else text
+    text = without_tags(text) if "<" in text else text
     if "&" in text:
         text = _ODD_SPACE.sub(" ", _ENTITY.sub(lambda found: html.unescape(found.group()), text))
-    text = _TAG.sub(_instead_of_tag, text) if "<" in text else text
-    return _SPACED.sub(lambda found: re.sub(r"(?<=[A-Z]) (?=[A-Z])", "", found.group()), text)
+    text = _CHARACTER_BREAK.sub("\n", text)
+    if "\n" not in text and len(_SYMBOL_BREAK.findall(text)) > 1:
+        text = _SYMBOL_BREAK.sub("\n", text)
+    text = _without_line_numbers(text)
+    text = _ROW.sub(r"\g<text>", text)
+    return _SPACED.sub(lambda found: re.sub(r"(?<=[^\W\d_]) (?=[^\W\d_])", "", found.group()), text)
 
 
-def _instead_of_tag(tag: re.Match[str]) -> str:
-    name = tag.group(2).lower()
-    if name in _BREAKING:
-        return "\n"
-    return BOLD if name in ("b", "strong", "u", "th") else " " if name == "td" else ""
-
-
-def _without_dictation(piece: str) -> str:
-    piece = _SENTENCE.sub(" ", _END.sub(" ", piece))
-    start = 0
-    while found := _SIGNATURE.search(piece, start):
-        end = found.end()
-        if len(found.group()) > _LONG_SIGNATURE and (
-            stop := _SENTENCE_END.search(piece, found.start() + 1, end)
-        ):
-            end = stop.end()
-        elif _OPEN_ENDED.search(found.group()):
-            following = piece.find("\n", end + 1)
-            end = len(piece) if following < 0 else following
-        piece = f"{piece[: found.start()]} {piece[end:]}"
-        start = found.start()
-    return piece
+def _without_line_numbers(text: str) -> str:
+    """The text without the number that each of its lines has."""
+    numbers = [int(number) for number in _LINE_NUMBER.findall(text)]
+    is_numbered = len(numbers) > 2 and len(numbers) == sum(map(bool, map(str.strip, text.split("\n"))))
+    are_rising = all(after - before in (0, 1) for before, after in zip(numbers, numbers[1:]))
+    return _LINE_NUMBER.sub("", text) if is_numbered and are_rising else text

@@ -6,16 +6,8 @@ from __future__ import annotations
 import re
 
 from monai_unimedi.data.report_headings import BLOCKING, LEADING
-from monai_unimedi.data.report_page import (
-    Page,
-    Seen,
-    ends_before,
-    follows_end,
-    goes_on,
-    is_led_to,
-    is_opened,
-    next_word,
-)
+from monai_unimedi.data.report_page import Page, ends_before, follows_end, goes_on, is_led_to, next_word
+from monai_unimedi.data.report_surroundings import Seen, is_opened
 
 __all__ = ["NOT", "PERHAPS", "SURE", "level_at_line_start", "level_inside"]
 
@@ -54,7 +46,8 @@ def _level_by_separator(page: Page, seen: Seen, is_after_end: bool) -> int:
         return SURE if not seen.is_shy or seen.case == "upper" else PERHAPS
     if is_small:  # "findings." may end a sentence, unless it has the line to itself
         return PERHAPS if is_after_end and page.text[seen.stop : seen.stop + 1] in ("", "\n") else NOT
-    return PERHAPS if seen.is_shy else SURE
+    is_end = page.case == "upper" and not is_after_end  # "THE PREVIOUS | STUDY."
+    return NOT if is_end else PERHAPS if seen.is_shy else SURE
 
 
 def _level_on_own_line(page: Page, seen: Seen, is_after_end: bool, differs: bool, is_doubtful: bool) -> int:
@@ -67,6 +60,9 @@ def _level_on_own_line(page: Page, seen: Seen, is_after_end: bool, differs: bool
 
 def _level_without_separator(page: Page, seen: Seen, word: str, is_capital: bool, is_after_end: bool) -> int:
     is_small = seen.case == "lower"
+    is_first = page.case == "upper" and not page.text[: seen.begin].strip() and not seen.is_shy
+    if is_first and goes_on(page, word, is_capital):
+        return PERHAPS
     if goes_on(page, word, is_capital) or (seen.words and is_small and seen.separator == "none"):
         return NOT
     if seen.case == "upper" and page.case != "upper":
@@ -87,8 +83,8 @@ def level_inside(page: Page, seen: Seen) -> int:
     if seen.is_shy:
         is_good = is_loud or (ends and (seen.case != "lower" or page.case == "lower"))
         if seen.separator != "colon":
-            return NOT
-        return SURE if is_good else PERHAPS if ends else NOT
+            return PERHAPS if ends and seen.separator in ("dash", "mark") and seen.case != "lower" else NOT
+        return SURE if is_good else NOT if is_led_to(page, seen.begin, LEADING) else PERHAPS
     is_weak = seen.separator in ("none", "gap", "eol") and not is_loud
     is_led = not ends and is_led_to(page, seen.begin, BLOCKING if is_weak else LEADING)
     if seen.separator == "colon":
@@ -110,4 +106,5 @@ def _level_inside_without_separator(page: Page, seen: Seen, is_loud: bool, ends:
         return NOT
     if page.case != "mixed":
         return PERHAPS
-    return PERHAPS if ends and (is_capital or seen.separator == "dash") else NOT
+    is_dashed = seen.separator == "dash"
+    return PERHAPS if (ends and (is_capital or is_dashed)) or (is_dashed and seen.case != "lower") else NOT

@@ -1,61 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands round the heading words in a report: decoration, numbers, separators, letters, neighbours."""
+"""A report as it is looked at for headings, and what the words next to a place in it say."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from monai_unimedi.data.report_cleaning import BOLD
-from monai_unimedi.data.report_headings import (
-    ASIDE_SUFFIX,
-    CONTINUING,
-    LEFT,
-    LEFT_INSIDE,
-    SUFFIX,
-    first_phrase,
-    fold,
-    section_of,
-)
+from monai_unimedi.data.report_headings import CONTINUING, fold
 
 __all__ = [
-    "FARTHEST",
     "Page",
-    "Seen",
+    "case_of",
     "ends_before",
     "follows_end",
     "goes_on",
     "is_led_to",
-    "is_opened",
+    "margin_of",
     "next_word",
-    "opening",
     "page_of",
-    "passed_decoration",
-    "see",
 ]
 
-FARTHEST = 60
-"""Characters of decoration, number and qualifying words before a heading."""
-
-_DECORATION = rf"*=#~\]}}>|»›】{BOLD}"
-_ASIDES = frozenset(("indication", "comparison", "technique"))
-_ARROWS = "\u2190-\u21ff\u25a0-\u25ff\u2700-\u27bf\u2900-\u297f\u2b00-\u2bff"  # and other pictures
-_AFTER = re.compile(
-    rf"(?P<close>(?:[ \t\"'`”’){_DECORATION}]|(?<!_)_{{1,2}}(?!_)|/+(?=\s|$))*)"
-    rf"(?P<sep>[:：](?:[-–—]+>?)?|[{_ARROWS};]+|[-=–—]+>+|\.[-–—]+|\.{{2,}}|…|\.(?=\s|$)|[-–—]+|)"
-    rf"(?P<tail>(?:[ \t:){_DECORATION}–—-]|(?<!_)_{{1,2}}(?!_)|/+(?=\s|$))*)"
-)
-_OPENING = re.compile(rf"(?:[\s*=#~|\[({{<>»«‹•/;–—{BOLD}-]|(?<!_)_{{1,2}}(?!_))*$")
-_DECORATED = re.compile(rf"[{_DECORATION}/]|(?<!_)_{{1,2}}(?!_)")
-_OPENED = re.compile(rf"[*=#~|\[{{<»«‹【{BOLD}]|//|(?<!_)_{{1,2}}(?!_)")
 _ENDS = re.compile(r"""(?:[.!?:;)\]"”»|/>]|_{2,}|X{3,})\s*$""")
 _LAST_WORD = re.compile(r"([^\W_]+)\W*$")
-_NEXT_WORD = re.compile(r"[\s\"'(\[]*(\S+)")
-_SYMBOLS = re.compile(r"(?<![^\W_])([^\w\s]{1,4})[ \t]*$")
-_STOPPING = re.compile(r"[.,;:?!)\]\"'%]")  # these may end the text before
-_MIRROR = str.maketrans("()[]{}<>«»‹›“”【】\\/", ")(][}{><»«›‹”“】【/\\")
-_NUMBER = re.compile(r"(?<!\w)\(?(?:\d{1,2}|i{1,3}|iv|vi{0,3}|[a-h])[.):\]][ \t]*$")
-_NUMBERED = re.compile(r"[^\w\n]*(?:\d{1,2}|i{1,3}|iv|vi{0,3}|[a-h])[.):\]]")
+_NEXT_WORD = re.compile(r"(?:[^\w\n]*\n)*[\s\"'(\[]*(\S+)")
 
 
 class Page(NamedTuple):
@@ -64,47 +31,12 @@ class Page(NamedTuple):
     text: str
     folded: str
     case: str
-
-
-class Seen(NamedTuple):
-    """A run of heading words and its surroundings; all places are those of the text.
-
-    ``separator`` is colon, mark (decoration on both sides), dash, dot, gap, eol (the line ends) or none.
-    """
-
-    line: int  # start of its line
-    begin: int  # of all that goes with the heading
-    start: int  # of the heading words
-    stop: int  # where the text goes on
-    section: str
-    is_shy: bool
-    case: str  # upper, lower or title
-    separator: str
-    is_at_line_start: bool
-    words: str  # before the heading words: "CHEST " of "CHEST FINDINGS:"
+    margins: frozenset[str] = frozenset()  # of lines with headings, see :func:`margin_of`
 
 
 def page_of(text: str) -> Page:
     """The text with what is looked up in it again and again."""
     return Page(text, fold(text), _case_of_text(text))
-
-
-def see(page: Page, start: int, end: int) -> Seen:
-    """What surrounds the heading words between two places."""
-    line = page.text.rfind("\n", 0, start) + 1
-    left = LEFT.fullmatch(page.folded, line, start) if start - line <= FARTHEST else None
-    section, is_shy = section_of(page.folded[start:end])
-    begin = left.start("words") if left else _words_inside(page, line, start, _case(page.text[start:end]))
-    words, case = page.text[begin:start], _case(page.text[begin:end])
-    symbols = _SYMBOLS.search(page.text, max(line, begin - 12), begin)
-    frame = symbols.group(1) if symbols else ""
-    stop, separator = _separator(page, start, end, line, left is not None, frame, section in _ASIDES)
-    if left:
-        begin = line
-    else:
-        is_framed = symbols is not None and _closed(page, end, frame) > end
-        begin = opening(page, line, symbols.start(1) if symbols and is_framed else begin)
-    return Seen(line, begin, start, stop, section, is_shy, case, separator, left is not None, words)
 
 
 def _case_of_text(text: str) -> str:
@@ -113,102 +45,18 @@ def _case_of_text(text: str) -> str:
     return "upper" if small < capitals / 4 else "lower" if capitals < small / 200 else "mixed"
 
 
-def _words_inside(page: Page, line: int, start: int, case: str) -> int:
-    """Where the qualifying words before a heading inside a line begin: "None. | chest findings - ..."."""
-    before = LEFT_INSIDE.search(page.folded, max(line, start - FARTHEST), start)
-    if before is None:
-        return start
-    words = page.text[before.start() : start].split()
-    if case == "lower":
-        place = opening(page, line, before.start())
-        is_apart = place == line or page.text[place : before.start()].strip()
-        return before.start() if is_apart or _ENDS.search(page.text, max(line, place - 24), place) else start
-    return before.start() if all(_case(word) == case for word in words) else start
-
-
-def opening(page: Page, line: int, begin: int) -> int:
-    """Where the decoration before a heading inside a line begins, its number included."""
-    last = -1
-    while begin != last:
-        last = begin
-        if found := _OPENING.search(page.text, max(line, begin - 40), begin):
-            begin = found.start()
-        if (found := _SYMBOLS.search(page.text, max(line, begin - 12), begin)) and not _STOPPING.match(
-            found.group(1)
-        ):
-            begin = found.start(1)
-        if _NUMBERED.match(page.folded) and (
-            found := _NUMBER.search(page.folded, max(line, begin - 12), begin)
-        ):
-            begin = found.start()
-    return begin
-
-
-def _case(words: str) -> str:
+def case_of(words: str) -> str:
+    """Letters of a heading: upper, title or lower."""
     first = next(filter(str.isalpha, words), "")
     if not first or words.isupper():
         return "upper"
     return "title" if first.isupper() else "lower"
 
 
-def _separator(
-    page: Page, start: int, end: int, line: int, is_at_line_start: bool, symbols: str, is_aside: bool
-) -> tuple[int, str]:
-    """Where the text after a heading begins, and what separates it, see `Seen`."""
-    suffix = SUFFIX.match(page.folded, end)
-    assert suffix is not None  # it matches nothing too
-    is_louder = page.text[start:end].isupper() and _case(page.text[end : suffix.end("words")]) != "upper"
-    if suffix.end() > end and not is_louder:
-        stop, kind = _kind(page, start, suffix.end(), line, symbols)
-        is_upper = page.text[start : suffix.end()].isupper()
-        if kind in ("colon", "mark") or (is_at_line_start and kind in ("eol", "dash", "gap")):
-            return stop, kind
-        if is_at_line_start and kind == "dot" and is_upper:
-            return stop, kind
-    stop, kind = _kind(page, start, end, line, symbols)
-    if kind == "none" and is_at_line_start and page.text[start].isupper() and is_aside:
-        further = ASIDE_SUFFIX.match(page.folded, end)
-        return _kind(page, start, further.end() if further else end, line, symbols)
-    first = first_phrase(page.folded, start)
-    return _kind(page, start, first, line, symbols) if kind == "none" and first < end else (stop, kind)
-
-
-def _kind(page: Page, start: int, end: int, line: int, symbols: str) -> tuple[int, str]:
-    closed = _closed(page, end, symbols)
-    after = _AFTER.match(page.text, closed)
-    assert after is not None  # it matches nothing too
-    close, sep, stop = after["close"], after["sep"], after.end()
-    following = page.text[stop : stop + 1]
-    if following.isdigit():  # ">5 mm" and "~5 mm" are text
-        stop -= len(page.text[after.end("sep") : stop]) - len(
-            page.text[after.end("sep") : stop].rstrip("~>#=-")
-        )
-    if sep and (sep[0] in ":：" or sep[0] > "\u2100" or (sep[0] in "-=–—" and ">" in sep)):
-        return stop, "colon"
-    if (
-        closed > end
-        or _DECORATED.search(close)
-        or (")" in close and "(" in page.text[max(line, start - FARTHEST) : start])
-    ):
-        return stop, "mark"
-    if sep and sep[0] in "-–—":
-        is_hyphen = sep == "-" and not close and not after["tail"] and following.islower()
-        return (end, "none") if is_hyphen else (stop, "dash")
-    if sep:
-        return stop, "colon" if len(sep) > 1 or sep == "…" else "dot"
-    if following in ("", "\n"):
-        return stop, "eol"
-    return stop, "gap" if "\t" in close or "  " in close else "none"
-
-
-def _closed(page: Page, end: int, symbols: str) -> int:
-    """Where the text goes on after symbols that answer those before the heading: ``!Findings!``."""
-    if symbols and not re.fullmatch(r"[.,;:?)\]]", symbols):
-        spaces = end + len(page.text[end : end + 4]) - len(page.text[end : end + 4].lstrip(" \t"))
-        for closing in (symbols, symbols.translate(_MIRROR)[::-1]):
-            if page.text.startswith(closing, spaces):
-                return spaces + len(closing)
-    return end
+def margin_of(before: str) -> str:
+    """What stands before a heading in its line, its numbers alike: the same before several is their form."""
+    is_form = before.strip() and not before.isspace() and not all(c.isalpha() or c.isspace() for c in before)
+    return re.sub(r"\d+", "0", before) if is_form else ""
 
 
 def is_led_to(page: Page, place: int, words: frozenset[str]) -> bool:
@@ -245,14 +93,3 @@ def goes_on(page: Page, word: str, is_capital: bool) -> bool:
 def ends_before(page: Page, line: int, place: int) -> bool:
     """Whether the text of the line up to a place has a sentence's end as its last character, or is empty."""
     return not page.text[line:place].strip() or bool(_ENDS.search(page.text, max(line, place - 24), place))
-
-
-def is_opened(page: Page, seen: Seen) -> bool:
-    """Whether decoration that takes a pair stands before the heading."""
-    return bool(_OPENED.search(page.text, seen.begin, seen.start))
-
-
-def passed_decoration(page: Page, end: int) -> int:
-    """Where the text goes on after separators and decoration."""
-    after = _AFTER.match(page.text, end)
-    return after.end() if after else end

@@ -13,9 +13,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from monai_unimedi.data.report_headings import find_words, is_title
-from monai_unimedi.data.report_levels import SURE, level_at_line_start, level_inside
-from monai_unimedi.data.report_page import FARTHEST, Page, opening, page_of, passed_decoration, see
+from monai_unimedi.data.report_exports import HEADED
+from monai_unimedi.data.report_headings import find_words, heading_section, is_title, section_of
+from monai_unimedi.data.report_labels import find_labels
+from monai_unimedi.data.report_levels import PERHAPS, SURE, level_at_line_start, level_inside
+from monai_unimedi.data.report_page import Page, margin_of, page_of
+from monai_unimedi.data.report_separators import FARTHEST, passed_decoration
+from monai_unimedi.data.report_surroundings import opening, see
 
 __all__ = ["CLOSING", "Heading", "find_headings"]
 
@@ -24,7 +28,10 @@ CLOSING = "/"
 
 _CLOSES = re.compile(r"(?:[<\[({]\s*/\s*|(?:^|\W)(?:end\s+of\s+(?:the\s+)?|end\s+))$")
 _TITLE_LINE = re.compile(r"^[ \t]*([A-Z0-9_][^\n:]{3,90}):", re.MULTILINE)
-_NAMED = frozenset(("findings", "impression", "joined", "report", "addendum"))
+_SET_OFF = re.compile(rf"{HEADED}([^{HEADED}\n]*){HEADED}")
+_LOUD = re.compile(r"[^\W\d_a-z]{3,}(?:\s[^\W\d_a-z]{2,})*(?![^\W_])")
+_MEASURED = frozenset(("findings", "impression"))
+_NAMED = frozenset(("findings", "impression", "joined", "interpretation", "report", "addendum"))
 
 
 class Heading(NamedTuple):
@@ -34,6 +41,7 @@ class Heading(NamedTuple):
     end: int
     section: str
     words: str = ""
+    is_set_off: bool = False  # by the form of the export
 
 
 class _Candidate(NamedTuple):
@@ -50,10 +58,58 @@ def find_headings(text: str) -> list[Heading]:
         text: lines ended by ``\\n``, see :func:`.report_cleaning.plain_lines`; a single line is well.
     """
     page = page_of(text)
+    set_off = _set_off(text) if HEADED in text else []
+    stop = set_off[0].heading.start if {found.heading.section for found in set_off} >= _MEASURED else len(text)
+    taken = [range(found.heading.start, found.heading.end) for found in set_off]
     spans = [span for span in find_words(page.folded) if not _is_prose(page, *span)]
-    candidates = [found for span in spans if (found := _candidate(page, *span))]
+    spans = [span for span in spans if not any(span[0] in place for place in taken)]
+    page = page._replace(margins=_margins(page, spans))
+    candidates = [*set_off, *(found for span in spans if (found := _candidate(page, *span)))]
+    names = {found.heading.section for found in set_off}
+    candidates = [c for c in candidates if c.heading.start < stop or c in set_off or _is_new(c, names)]
+    candidates += _labels(page, candidates)
+    candidates.sort(key=lambda found: found.heading.start)
     headings = _without_overlaps(_chosen(candidates))
     return sorted([*headings, *_titles(page, headings)])
+
+
+def _is_new(candidate: _Candidate, names: set[str]) -> bool:
+    """Whether it is sure and heads what none of the names does."""
+    is_sure = candidate.is_at_line_start and candidate.level == SURE and candidate.style[0] == "upper"
+    return is_sure and candidate.heading.section not in names
+
+
+def _margins(page: Page, spans: Sequence[tuple[int, int]]) -> frozenset[str]:
+    """What stands before the headings of two or more sections alike, "RPT_" or "[10:22]"."""
+    sections: dict[str, set[str]] = {}
+    for start, end in spans:
+        line = page.text.rfind("\n", max(0, start - FARTHEST), start) + 1
+        if (line or start < FARTHEST) and (margin := margin_of(page.text[line:start])):
+            sections.setdefault(margin, set()).add(section_of(page.folded[start:end])[0])
+    return frozenset(margin for margin, names in sections.items() if len(names) > 1)
+
+
+def _labels(page: Page, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """Labels that begin lines on which there is no heading (:mod:`.report_labels`)."""
+    if "\n" not in page.text or not candidates:
+        return []
+    taken = {page.text.rfind("\n", 0, found.heading.end - 1) for found in candidates if found.is_at_line_start}
+    found = []
+    for label in find_labels(page.text, page.folded):
+        if page.text.rfind("\n", 0, label.end) not in taken and (page.case == "mixed" or label.has_colon):
+            style = ("upper" if label.is_upper else "title", "colon" if label.has_colon else "eol")
+            found.append(_Candidate(Heading(label.start, label.end, label.section), PERHAPS, True, style))
+    return found
+
+
+def _set_off(text: str) -> list[_Candidate]:
+    """Headings that the form of an export tells (:mod:`.report_exports`); unknown ones open no section."""
+    found = []
+    for mark in _SET_OFF.finditer(text):
+        section = heading_section(mark[1])
+        heading = Heading(mark.start(), mark.end(), section, "" if section else f"{mark[1]}:", True)
+        found.append(_Candidate(heading, SURE, True, ("upper", "set off")))
+    return found
 
 
 def _is_prose(page: Page, start: int, end: int) -> bool:
@@ -69,11 +125,19 @@ def _is_prose(page: Page, start: int, end: int) -> bool:
 def _candidate(page: Page, start: int, end: int) -> _Candidate | None:
     if closing := _closing(page, start, end):
         return closing
-    seen = see(page, start, end)
+    seen = see(page, start, _loud_end(page, start, end))
     level = level_at_line_start(page, seen) if seen.is_at_line_start else level_inside(page, seen)
     words = f"{seen.words}{page.text[start:end]}:" if seen.words.strip() else ""
     heading = Heading(seen.begin, seen.stop, seen.section, words)
     return _Candidate(heading, level, seen.is_at_line_start, (seen.case, seen.separator)) if level else None
+
+
+def _loud_end(page: Page, start: int, end: int) -> int:
+    """Where heading words in capitals end that others follow: "COMPARISON | Radiograph of the chest"."""
+    is_mixed = page.case == "mixed" and not page.text[start:end].isupper()
+    loud = _LOUD.match(page.text, start, end) if is_mixed else None
+    is_heading = loud is not None and loud.end() < end and heading_section(loud.group())
+    return loud.end() if loud is not None and is_heading else end
 
 
 def _closing(page: Page, start: int, end: int) -> _Candidate | None:

@@ -7,11 +7,11 @@ several languages and styles; ``docs/reports.md`` lists them.
 
 from __future__ import annotations
 
-import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 
+from monai_unimedi.data.report_affixes import without_common_affixes
 from monai_unimedi.data.report_cleaning import clean_piece, clean_text, plain_lines
 from monai_unimedi.data.report_headings import fold, is_title
 from monai_unimedi.data.report_sections import CLOSING, find_headings
@@ -48,8 +48,8 @@ def read_report(raw: str) -> dict[str, str]:
     """
     if not isinstance(raw, str):
         raise TypeError(f"A report must be a string, got {type(raw).__name__}.")
-    text = plain_lines(_from_json(raw))
-    pieces = _with_findings(_cut(text), text)
+    text = plain_lines(raw)
+    pieces = _with_findings(without_common_affixes(_cut(text)), text)
     sections: dict[str, str] = {}
     for section, text in pieces:
         if cleaned := clean_piece(text):
@@ -70,7 +70,7 @@ def line_sections(report: str) -> dict[str, str]:
         return known.groupdict()
     sections: dict[str, str] = {}
     for section, text in _cut(report):
-        name = {"joined": "findings", "report": "findings"}.get(section, section)
+        name = {"joined": "findings", "report": "findings", "interpretation": "impression", "comment": "impression"}.get(section, section)
         if stripped := text.strip():
             sections[name] = f"{sections[name]} {stripped}" if name in sections else stripped
     return sections
@@ -117,35 +117,24 @@ def open_i_sections(xml: bytes) -> dict[str, str]:
     return {label: text for label, text in texts if text}
 
 
-def _from_json(raw: str) -> str:
-    """The report as lines, where it is a JSON object of sections."""
-    if not raw.lstrip().startswith("{"):
-        return raw
-    try:
-        content = json.loads(raw)
-    except ValueError:
-        return raw
-    return "\n\n".join(f"{name}:\n{text}" for name, text in content.items() if isinstance(text, str))
-
-
 def _cut(text: str) -> list[_Piece]:
     """The text between the headings; names, numbers and dates only before the report proper, a line each."""
     pieces: list[_Piece] = []
     section, start, words = "", 0, ""
-    is_begun = False
+    is_begun = is_set_off = False
     for heading in [*find_headings(text), None]:
-        if heading and heading.section == "record":
+        if heading and heading.section == "record" and not heading.is_set_off:
             is_begun = is_begun or (section == "record" and _tells(text[start : heading.start]))
             if is_begun:
                 continue
         stop = heading.start if heading else len(text)
-        pieces += _pieces(section, words, text[start:stop])
+        pieces += [(section, text[start:stop])] if is_set_off else _pieces(section, words, text[start:stop])
         if heading is None:
             break
         is_same = heading.section in (section, CLOSING)
         section = section if heading.section == CLOSING else heading.section
         words = heading.words if is_same or not section else ""
-        start = heading.end
+        start, is_set_off = heading.end, heading.is_set_off and section == "record"
         is_begun = is_begun or section in ("findings", "impression", "joined")
     return pieces
 
@@ -169,6 +158,7 @@ def _with_findings(pieces: list[_Piece], text: str) -> list[_Piece]:
     That is what stands before the first heading, below "REPORT", or in paragraphs of its own after a short
     section such as the comparison.
     """
+    pieces = _with_roles(pieces)
     names = {section for section, text in pieces if text.strip()}
     if len(names) == 1 and names < _ASIDE and len(text.split()) >= _LONGEST_ASIDE:
         return [("findings", text)]
@@ -176,11 +166,31 @@ def _with_findings(pieces: list[_Piece], text: str) -> list[_Piece]:
         return [("" if section == "report" else section, text) for section, text in pieces]
     if not any(section in ("", "report") and _is_text(text) for section, text in pieces):
         pieces = [part for section, text in pieces for part in _paragraphs(section, text)]
-    taken = {"": "findings", "report": "findings"}
+    is_reported = any(section == "report" and _is_text(text) for section, text in pieces)
+    taken = {"report": "findings"} if is_reported else {"": "findings"}
     return [
         (taken.get(section, section) if _is_text(text) else section or "examination", text)
         for section, text in pieces
     ]
+
+
+def _with_roles(pieces: list[_Piece]) -> list[_Piece]:
+    """An interpretation is the findings where an impression follows them, and the impression otherwise."""
+    names = {section for section, text in pieces if text.strip()}
+    role = "findings" if "impression" in names and not names & {"findings", "joined", "report"} else "impression"
+    roles = {"interpretation": role, "comment": "impression"}
+    if "impression" in names:
+        pieces = _with_comments(pieces)
+    return [(roles.get(section, section), text) for section, text in pieces]
+
+
+def _with_comments(pieces: list[_Piece]) -> list[_Piece]:
+    """A comment beside an impression belongs to the section that it follows."""
+    kept: list[_Piece] = []
+    for section, text in pieces:
+        is_comment = section == "comment" and bool(kept)
+        kept.append((kept[-1][0], f"Comment: {text}") if is_comment else (section, text))
+    return kept
 
 
 def _is_text(text: str) -> bool:
