@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""What a sentence is about: which slices of a CT, which patches of an X-ray (method, section 3).
 
-Nothing is trained for it, and no mask is needed. An image is embedded many times, each time with one of its places
-singled out; the embeddings v_i differ by what place i shows alone. With the text tower's embedding t, the score of
-place i for a sentence s is
+Nothing is trained for it, and no mask is needed. An image is embedded many times, with and without one of its places;
+what place i adds to the embedding is its effect e_i. With the text tower's embedding t, the score of place i for a
+sentence s is
 
-.. math:: (v_i - \bar v)^T \, (t(s) - t(\text{""}))
+.. math:: e_i^T \, (t(s) - t(\text{""}))
 
-A CT's place i is slice i: the volume's tokens and the tokens of that one slice, a sequence as the tower was trained
-on. An X-ray's place i is a patch with its neighbours: what the embedding loses when they are replaced by the mask
-token. The empty text holds what all texts share; taking it away leaves what the sentence says. The candidates that
-were measured, and their figures, are in ``docs/decisions.md``.
+A CT's place is a slice: the volume's tokens and the tokens of slice i, a sequence as the tower was trained on, against
+the mean of the same over all slices. An X-ray's place is a patch: the whole image against the image without it. The
+empty text holds what all texts share; taking it away leaves what the sentence says. The candidates that were measured,
+and their figures, are in ``docs/decisions.md``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TEXTS = 64
 
 
 def slice_effects(image: Tensor, network: Any) -> Tensor:
-    """What each axial slice adds to a volume's embedding, compared with the others.
+    """What each axial slice adds to a volume's embedding, compared with the other slices.
 
     Args:
         image: (B, C, X, Y, S), float, intensity in [0, 1].
@@ -63,7 +63,7 @@ def slice_effects(image: Tensor, network: Any) -> Tensor:
 
 
 def patch_effects(image: Tensor, network: Any) -> Tensor:
-    """What an X-ray's embedding loses when a patch and its neighbours are replaced by the mask token.
+    """What an X-ray's embedding loses when one patch is left out.
 
     Args:
         image: (B, C, X, Y), float, intensity in [0, 1].
@@ -72,27 +72,17 @@ def patch_effects(image: Tensor, network: Any) -> Tensor:
     Returns:
         (B, gx, gy, E), float32.
     """
-    tokenizer, vit = network.vit.tokenizer, network.vit
-    content, position = tokenizer.images(image)  # (B, N, C), (1, N, C)
-    grid = image.shape[2] // tokenizer.patch_x, image.shape[3] // tokenizer.patch_y
-    is_hidden = neighbourhoods(grid).to(image.device)  # (N, N)
-    whole = _embed(content + position, network)[:, None]
-    step = max(1, SEQUENCES // len(image))
+    tokenizer = network.vit.tokenizer
+    content, position = tokenizer.images(image)
+    tokens, count = content + position, content.shape[1]  # (B, N, C)
+    order = torch.arange(count, device=image.device)
+    kept = torch.stack([order[order != left_out] for left_out in order])  # (N, N - 1)
     parts = [
-        _embed(
-            (torch.where(hidden[None, :, :, None], vit.mask_token, content[:, None]) + position).flatten(0, 1),
-            network,
-        ).reshape(len(image), len(hidden), -1)
-        for hidden in is_hidden.split(step)
+        _embed(tokens[:, rows].flatten(0, 1), network).reshape(len(tokens), len(rows), -1)
+        for rows in kept.split(max(1, SEQUENCES // len(tokens)))
     ]
-    return (whole - torch.cat(parts, 1)).unflatten(1, grid)
-
-
-def neighbourhoods(grid: tuple[int, int], reach: int = 1) -> Tensor:
-    """(N, N) bool: which patches are at most `reach` steps away from each, itself included."""
-    x, y = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
-    place = torch.stack([x.flatten(), y.flatten()])
-    return (place[:, :, None] - place[:, None]).abs().amax(0) <= reach
+    grid = image.shape[2] // tokenizer.patch_x, image.shape[3] // tokenizer.patch_y
+    return (_embed(tokens, network)[:, None] - torch.cat(parts, 1)).unflatten(1, grid)
 
 
 def sentence_directions(
