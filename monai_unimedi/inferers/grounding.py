@@ -22,7 +22,7 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor
 
-from monai_unimedi.inferers.zero_shot import embed_sentences
+from monai_unimedi.inferers.zero_shot import NOTHING_SAID, embed_sentences
 
 __all__ = [
     "GroundingInferer",
@@ -33,7 +33,6 @@ __all__ = [
     "slice_effects",
 ]
 
-NOTHING_SAID = ""
 SEQUENCES = 256  # encoded at a time
 TEXTS = 64
 
