@@ -123,7 +123,7 @@ def test_embed_grounds_sentences_in_files_and_reports_of_a_datalist(
     assert main([*words, str(page), "--text", SENTENCE, str(collection / "3d-0.nii"), str(collection / "2d-0.png")]) == 0
     text = page.read_text()
     assert text.count('class="sentences"') == 1 and text.count('class="phrases"') == 1 and SENTENCE in text
-    assert "http" not in text
+    assert "://" not in text
     lists = [str(path) for path in sorted(collection.glob("*.json"))]
     assert main([*words, str(scores), *lists]) == 0
     found = json.loads(scores.read_text())
