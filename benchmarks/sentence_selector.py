@@ -27,6 +27,7 @@ from monai_unimedi.inferers.grounding import patch_effects, sentence_scores, sli
 from monai_unimedi.metrics.grounding import grounding
 
 CT_SHAPE, CT_SPACING, HU_RANGE = (48, 48, 16), (8.0, 8.0, 20.0), (-1150.0, 350.0)
+COLUMNS = ("other_sentence", "other_image", "attention", "random")
 Candidate = Callable[[Any, Tensor, Tensor], Tensor]  # network, image (1, C, X, Y[, S]), directions (N, E)
 
 
@@ -150,14 +151,17 @@ def judge(
     seconds = (time.perf_counter() - started) / (2 * count)
     source = "3d" if arrays["image"].ndim == 5 else "2d"
     figures = dict(grounding({source: {**arrays, "grounding": grounded}}, LABEL_NAMES, seed=0))
-    return {path[2]: figure for path, figure in figures.items() if path[0] == "grounding" and path[-1] == "hit@1"}, seconds
+    apart = {path[2]: figure for path, figure in figures.items() if (path[0], path[-1]) == ("grounding", "hit@1")}
+    return apart, seconds
 
 
 def attend(encoder: ImageTextEncoder, arrays: dict[str, Any]) -> dict[str, Any]:
+    """The arrays with plain attention, which knows no sentence."""
     with torch.no_grad():
         maps = torch.cat([encoder.network.attention_map(part) for part in arrays["image"].split(32)])
-    scores = {"slice_scores": encoder.network.selector.scores(maps.flatten(1, 2).transpose(1, 2))} if maps.ndim == 4 else {}
-    return {**arrays, "attention": maps, **scores}
+    if maps.ndim == 3:
+        return {**arrays, "attention": maps}
+    return {**arrays, "slice_scores": encoder.network.selector.scores(maps.flatten(1, 2).transpose(1, 2))}
 
 
 def text_of(figure: dict[str, float]) -> str:
@@ -182,9 +186,9 @@ def main() -> None:
             for name, (candidate, is_relative) in CANDIDATES.items():
                 if arguments.only in name:
                     found, seconds = judge(encoder, known, candidate, is_relative)
-                    columns = ("sentence", "other_sentence", "other_image", "attention", "random")
-                    cells = [text_of(found[column]) if column == "sentence" else f"{found[column]['value']:.2f}" for column in columns]
-                    print(f"| {number} | {name} | {' | '.join(cells)} | {1000 * seconds:.0f} |", flush=True)
+                    cells = [number, name, text_of(found["sentence"])]
+                    cells += [f"{found[column]['value']:.2f}" for column in COLUMNS]
+                    print("|", *(f"{cell} |" for cell in cells), f"{1000 * seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def sentences_to_ground(
             found = _sentences(report, present, label_names, stated_finding)
             can_be_judged = len({one["finding"] for one in found} - {None}) > 1 and "lesion_mask" in arrays
             judged += can_be_judged
-            if found and (can_be_judged and judged <= max_cases or row in (shown or {}).get(source, ())):
+            if found and ((can_be_judged and judged <= max_cases) or row in (shown or {}).get(source, ())):
                 rows[row] = found
         if rows:
             chosen[source] = rows

@@ -47,8 +47,10 @@ def _polarities(finding: str, given: Any, path: str | Path) -> dict[str, list[st
         given = {"positive": [given] if isinstance(given, str) else given, "negative": [NOTHING_SAID]}
     for polarity in POLARITIES:
         found = given.get(polarity) if isinstance(given, dict) else None
-        is_text = isinstance(found, list) and found and all(isinstance(one, str) for one in found)
-        if not is_text or not all(one.strip() for one in found if found != [NOTHING_SAID] or polarity == "positive"):
+        is_empty_text = polarity == "negative" and found == [NOTHING_SAID]
+        if not is_empty_text and not (
+            isinstance(found, list) and found and all(isinstance(one, str) and one.strip() for one in found)
+        ):
             raise ValueError(
                 f"Each finding must have a list of at least one sentence under {POLARITIES}, "
                 f"got {found!r} at '{finding}' / '{polarity}' in {path}: add the sentences there."

@@ -42,8 +42,8 @@ def grounding(
     for source, arrays in test.items():
         path = ("grounding", source)
         mask, grounded = arrays.get("lesion_mask"), arrays.get("grounding") or {}
-        cases = {row: found for row, found in grounded.items() if mask is not None and _num_findings(found) > 1}
-        if not cases:
+        cases = {row: found for row, found in grounded.items() if _num_findings(found) > 1}
+        if mask is None or not cases:
             yield path, "no image whose report has sentences on two or more findings with masks"
             continue
         targets = {row: stated_targets(mask[row], found) for row, found in cases.items()}

@@ -60,6 +60,7 @@ def model_folder(given: str) -> Path:
 def _columns(encoder: Any, arguments: argparse.Namespace) -> tuple[list[str], Any]:
     """What an image's embedding is multiplied with: sentences, and findings of a prompts file; their names first."""
     import torch
+
     from monai_unimedi.inferers.zero_shot import load_prompts
 
     prompts = load_prompts(arguments.prompts) if arguments.prompts else {}

@@ -32,9 +32,10 @@ def sentence_rows(
         show_text: with the sentences; otherwise their numbers.
 
     Returns:
-        ``{"words", "colour", "name", "cells", "overlay", "best"}`` each; none where nothing was grounded. `cells`, of
-        a CT, are ``{"slice", "strength", "edges"}`` with `strength` in [0, 1] and `edges` the borders of the true
-        lesion's range; `overlay`, of an X-ray, is a picture as a data URI. `best` is the place of the best score.
+        ``{"words", "colour", "name", "cells", "overlay", "peak", "best"}`` each; none where nothing was grounded.
+        `cells`, of a CT, are ``{"slice", "strength", "edges"}`` with `strength` in [0, 1] and `edges` the borders of the true
+        lesion's range; `overlay`, of an X-ray, is a picture as a data URI, to be shown as strongly as `peak`, the
+        largest strength, says. `best` is the place of the best score.
     """
     sentences = (arrays.get("grounding") or {}).get(row, ())
     strengths = _strengths([one["scores"] for one in sentences])
@@ -49,6 +50,7 @@ def sentence_rows(
                 "name": None if finding is None else finding_name(finding, label_names),
                 "cells": _cells(strength, _true_slices(arrays, row, finding)) if is_volume else None,
                 "overlay": None if is_volume else overlay_data(strength, arrays["image"][row][0].shape),
+                "peak": float(strength.max()),
                 "best": int(one["scores"].argmax()),
             }
         )

@@ -120,7 +120,8 @@ def test_embed_grounds_sentences_in_files_and_reports_of_a_datalist(
     models = str(trained.output_dir / "models")
     words = ["embed", "--model_dir", models, "--grounding"]
     page, scores = tmp_path / "g.html", tmp_path / "g.json"
-    assert main([*words, str(page), "--text", SENTENCE, str(collection / "3d-0.nii"), str(collection / "2d-0.png")]) == 0
+    images = [str(collection / name) for name in ("3d-0.nii", "2d-0.png")]
+    assert main([*words, str(page), "--text", SENTENCE, *images]) == 0
     text = page.read_text()
     assert text.count('class="sentences"') == 1 and text.count('class="phrases"') == 1 and SENTENCE in text
     assert "://" not in text

@@ -16,14 +16,14 @@ from tests.visualize.conftest import LABEL_NAMES, make_source
 
 def with_sentences(source: str, count: int = 3) -> dict[str, Any]:
     arrays = make_source(source, count)
-    shape = (16,) if source == "3d" else (6, 6)
+    rising = torch.arange(16.0) if source == "3d" else torch.arange(36.0).reshape(6, 6)
     arrays["grounding"] = {
         row: [
-            {"sentence": "A <nodule> on the left.", "finding": 0, "scores": torch.arange(shape[0] ** len(shape)).float().reshape(shape)},
-            {"sentence": "Follow up.", "finding": None, "scores": torch.zeros(shape)},
+            {"sentence": "A <nodule> on the left.", "finding": 0, "scores": rising},
+            {"sentence": "Follow up.", "finding": None, "scores": torch.zeros_like(rising)},
         ]
         for row in range(count)
-    }  # fmt: skip
+    }
     return arrays
 
 
@@ -32,9 +32,11 @@ def test_colour_is_the_score_above_the_mean_and_the_true_range_is_framed() -> No
     arrays["lesion_mask"][0] = 0
     arrays["lesion_mask"][0, 3, 3, 2:5] = 1
     first, second = sentence_rows(arrays, 0, LABEL_NAMES, show_text=True)
-    assert [cell["strength"] for cell in first["cells"]] == pytest.approx([0.0] * 8 + [(2 * i + 1) / 15 for i in range(8)])
+    above = [(2 * i + 1) / 15 for i in range(8)]
+    assert [cell["strength"] for cell in first["cells"]] == pytest.approx([0.0] * 8 + above)
     assert [cell["edges"] for cell in first["cells"]][1:6] == ["", "lesion first", "lesion", "lesion last", ""]
     assert (first["best"], first["name"], second["name"]) == (15, "nodule", None)
+    assert (first["peak"], second["peak"]) == (1, 0)
     assert not any(cell["strength"] or cell["edges"] for cell in second["cells"])
 
 
