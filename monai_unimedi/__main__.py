@@ -16,7 +16,7 @@ VERBS = {
     "check": "datalists: every image opened, every report looked at, and whether training may start",
     "convert": "a datalist to shards: memory-mapped arrays that training reads without decoding",
     "doctor": "versions, devices and the properties of each bundle, with a remedy for whatever is broken",
-    "embed": "X-rays and CTs to embeddings (a Parquet table), and how near each is to a sentence",
+    "embed": "X-rays and CTs to embeddings (a Parquet table), and how near each is to a sentence, and where in it",
     "phantom": "X-rays and CTs of synthetic patients with reports, labels and lesion masks, on disk",
     "search": "the images of a table of embeddings nearest to a sentence, an image or one of its rows",
     "prepare": "a corpus's official download, or one's own folders, to checked datalists",

@@ -23,7 +23,8 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from monai_unimedi.data.discover import source_of
-from monai_unimedi.inferers.zero_shot import embed_sentences
+from monai_unimedi.inferers.grounding import GroundingInferer, sentence_directions
+from monai_unimedi.inferers.zero_shot import ZeroShotInferer, embed_prompts, embed_sentences
 from monai_unimedi.networks.nets.report_encoder import ReportEncoder, load_tokenizer
 from monai_unimedi.networks.pretrained import load_encoder_weights
 from monai_unimedi.root_cause import root_cause
@@ -136,6 +137,19 @@ class ImageTextEncoder:
         """Embeddings (N, E), L2-normalised."""
         tower, tokenizer = self._text_tower
         return embed_sentences(sentences, tower, tokenizer, tokenizer.model_max_length)
+
+    def prompts(self, prompts: Mapping[str, Mapping[str, Sequence[str]]]) -> Tensor:
+        """One direction (F, E) a finding of `load_prompts`: its dot product with an image's embedding is
+        sim(positive) - sim(negative), larger = more likely present."""
+        tower, tokenizer = self._text_tower
+        return ZeroShotInferer(embed_prompts(prompts, tower, tokenizer, tokenizer.model_max_length)).direction
+
+    def ground(self, image: Tensor, sentences: Sequence[str]) -> Tensor:
+        """Where each of N sentences leads to in an image that `read` gave: scores (N, S) of a CT's slices,
+        (N, gx, gy) of an X-ray's patches, larger = rather about this place."""
+        tower, tokenizer = self._text_tower
+        directions = sentence_directions(sentences, tower, tokenizer, tokenizer.model_max_length)
+        return GroundingInferer(directions)(image[None].to(self.device), self.network)[0].float().cpu()
 
     def slices(self, path: str | os.PathLike) -> Tensor:
         """``slice_scores`` (S,) of a CT after preprocessing: how much the model attends to each axial slice,

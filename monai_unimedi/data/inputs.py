@@ -20,7 +20,8 @@ Row = dict[str, Any]
 
 
 def image_rows(inputs: Sequence[str], dataset_dir: str | os.PathLike | None = None) -> dict[str, list[Row]]:
-    """Rows ``{"id", "image", "path"}`` by source, in the order given; rows of shards have their keys too.
+    """Rows ``{"id", "image", "path"}`` by source, in the order given; a datalist's rows have their `report` and
+    `findings` too, rows of shards their keys.
 
     Args:
         inputs: image files, patterns (``*.png``), DICOM folders, folders of images, datalists (``.json``) and
@@ -61,6 +62,7 @@ def _of_datalist(path: str, dataset_dir: str | os.PathLike | None) -> dict[str, 
     rows = [row for name in section_names(path) for row in load_datalist(path, name, root)]
     kept = [
         {"id": row["id"], "image": row["image"], "path": _relative(row["image"], root)}
+        | {key: row[key] for key in ("report", "findings") if key in row}
         for row in rows
         if "image" in row
     ]

@@ -18,29 +18,44 @@ from monai.inferers import Inferer
 from torch import Tensor
 from torch.nn.functional import normalize
 
-__all__ = ["ZeroShotInferer", "embed_prompts", "embed_sentences", "load_prompts"]
+__all__ = ["NOTHING_SAID", "ZeroShotInferer", "embed_prompts", "embed_sentences", "load_prompts"]
 
 POLARITIES = ("positive", "negative")
+NOTHING_SAID = ""
 
 
 def load_prompts(path: str | Path) -> dict[str, dict[str, list[str]]]:
     """Read a prompt file: ``{finding: {"positive": [sentence, ...], "negative": [sentence, ...]}}``.
 
+    A finding may also have only its positive sentences, ``{finding: [sentence, ...]}`` or ``{finding: sentence}``;
+    they are then held against the empty text.
+
     Raises:
-        ValueError: When a finding lacks a polarity or a sentence.
+        ValueError: When the file is no JSON object with a finding in it, or a finding lacks a polarity or a sentence.
     """
-    prompts = json.loads(Path(path).read_text(encoding="utf-8"))
-    for finding, sentences in prompts.items():
-        for polarity in POLARITIES:
-            given = sentences.get(polarity) if isinstance(sentences, dict) else None
-            if not (
-                isinstance(given, list) and given and all(isinstance(s, str) and s.strip() for s in given)
-            ):
-                raise ValueError(
-                    f"Each finding must have a list of at least one sentence under {POLARITIES}, "
-                    f"got {given!r} at '{finding}' / '{polarity}' in {path}: add the sentences there."
-                )
-    return prompts
+    try:
+        prompts = json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} must be a JSON file, got: {error}.") from error
+    if not isinstance(prompts, dict) or not prompts:
+        raise ValueError(f"{path} must hold an object with one entry a finding, got {type(prompts).__name__}.")
+    return {finding: _polarities(finding, given, path) for finding, given in prompts.items()}
+
+
+def _polarities(finding: str, given: Any, path: str | Path) -> dict[str, list[str]]:
+    if isinstance(given, str | list):
+        given = {"positive": [given] if isinstance(given, str) else given, "negative": [NOTHING_SAID]}
+    for polarity in POLARITIES:
+        found = given.get(polarity) if isinstance(given, dict) else None
+        is_empty_text = polarity == "negative" and found == [NOTHING_SAID]
+        if not is_empty_text and not (
+            isinstance(found, list) and found and all(isinstance(one, str) and one.strip() for one in found)
+        ):
+            raise ValueError(
+                f"Each finding must have a list of at least one sentence under {POLARITIES}, "
+                f"got {found!r} at '{finding}' / '{polarity}' in {path}: add the sentences there."
+            )
+    return {polarity: list(given[polarity]) for polarity in POLARITIES}
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from monai_unimedi.metrics import sections
+from monai_unimedi.metrics.grounding import grounding
 from monai_unimedi.metrics.sections import Arrays, Entry
 
 __all__ = ["summarize"]
@@ -33,7 +34,7 @@ def summarize(
         test: by source (``2d``, ``3d``), arrays of the cases to be judged: `image_embedding` (N, E),
             `text_embedding` (N, E), `report`; and, where there are, `findings`, `label` (N, F), `feature` (N,
             C), `attention` (N, gx, gy[, S]), `lesion_mask` (N, X, Y[, S]), `image` (N, 1, X, Y, S) and
-            `slice_scores` (N, S).
+            `slice_scores` (N, S), and `grounding`, see `metrics.grounding`.
         label_names: findings in the order of the columns of `label` and of the bits of `lesion_mask`.
         training: by source, `feature` and `label` for the linear probe; with `lesion_mask`, the set on which
             the constant slices are chosen.
@@ -44,7 +45,7 @@ def summarize(
         seed: of every draw.
 
     Returns:
-        Nested by `retrieval`, `zero_shot`, `slice_selection`, `xray_localization`, `cross_dimension`,
+        Nested by `retrieval`, `zero_shot`, `slice_selection`, `xray_localization`, `grounding`, `cross_dimension`,
         `linear_probe`; each leaf a figure ``{"value", "low", "high", "count"}``. ``extra`` nests detail in
         the same form, and ``not_available`` lists what the data do not allow, a sentence each.
     """
@@ -76,6 +77,7 @@ def _entries(
     yield from sections.zero_shot(test, prompt_embedding, label_names, seed)
     yield from sections.slices(test, constant_on["3d"], label_names, seed)
     yield from sections.xray_localization(test, constant_on["2d"], label_names, seed)
+    yield from grounding(test, label_names, seed)
     yield from sections.cross_dimension(test, label_names, seed)
     yield from sections.linear_probe(test, training, "trained", seed)
     yield from sections.linear_probe(untrained_test or {}, untrained_training, "untrained", seed)

@@ -10,6 +10,7 @@ import torch
 
 from monai_unimedi.visualize.cases import choose_examples, compare_findings, describe_findings, nearest
 from monai_unimedi.visualize.curves import slice_curve
+from monai_unimedi.visualize.grounding import sentence_rows
 from monai_unimedi.visualize.pictures import Pictures
 
 __all__ = ["Examples"]
@@ -75,6 +76,7 @@ class Examples:
     def _example(self, source: str, row: int) -> dict[str, Any]:
         case = self._case(source, row) | {"scores": None, "curve": None, "near_reports": [], "own": None}
         arrays, picture = self.sources[source], case["picture"]
+        case["sentences"] = sentence_rows(arrays, row, self.label_names, self.show_text)
         if arrays.get("slice_scores") is not None:
             scores = torch.as_tensor(arrays["slice_scores"][row]).tolist()
             case["scores"] = scores

@@ -25,7 +25,7 @@ from torch import Tensor
 from monai_unimedi.visualize.attention_maps import attention_levels, attention_lift, outline_path
 from monai_unimedi.visualize.cases import finding_indices, finding_name
 
-__all__ = ["Pictures", "picture_data"]
+__all__ = ["Pictures", "overlay_data", "picture_data"]
 
 MAX_SIDE = 256
 MAX_PIXELS = 600_000  # of one volume's strip; larger ones are shown smaller
@@ -114,7 +114,7 @@ class Pictures:
         image = torch.as_tensor(arrays["image"][row])[0].float()
         layers = {"image": picture_data(image)}
         if picture["has_attention"]:
-            layers["attention"] = _attention_data(torch.as_tensor(arrays["attention"][row]), image)
+            layers["attention"] = overlay_data(torch.as_tensor(arrays["attention"][row]), image.shape)
         name = picture["name"]
         return "\n".join(
             f".{name} .{layer}{{background-image:url({data})}}" for layer, data in layers.items()
@@ -169,10 +169,16 @@ def _at_most(image: Tensor, limit: int) -> Tensor:
     return smaller if image.ndim == 3 else smaller[..., 0]
 
 
-def _attention_data(attention: Tensor, image: Tensor) -> str:
-    scale = min(1.0, MAX_ATTENTION_SIDE / max(image.shape[:2]))
-    size = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
-    picture = Image.fromarray(_strip(attention_levels(attention, size, NUM_LEVELS)))
+def overlay_data(weights: Tensor, shape: Sequence[int]) -> str:
+    """Weights of patches as a data URI to lie over an image; what is not above their mean is clear.
+
+    Args:
+        weights: (gx, gy) or (gx, gy, S), float.
+        shape: of the image, (X, Y[, S]).
+    """
+    scale = min(1.0, MAX_ATTENTION_SIDE / max(shape[:2]))
+    size = (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
+    picture = Image.fromarray(_strip(attention_levels(weights, size, NUM_LEVELS)))
     colours = colormaps["inferno"](np.linspace(0.3, 0.95, NUM_LEVELS))
     picture.putpalette((colours[:, :3] * 255).astype(np.uint8).tobytes())
     opacity = (np.linspace(0, 1, NUM_LEVELS) ** 0.7 * 255).astype(np.uint8)

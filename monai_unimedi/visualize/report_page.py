@@ -22,7 +22,7 @@ from monai_unimedi.visualize.floors import floor_rows
 from monai_unimedi.visualize.metric_tables import figure_text, metric_tables, plain, plain_values
 from monai_unimedi.visualize.pictures import KIND
 
-__all__ = ["ASSETS", "write_report_page", "write_whole"]
+__all__ = ["ASSETS", "page_environment", "write_report_page", "write_whole"]
 
 ASSETS = Path(__file__).parent / "assets"
 SOURCES = ("2d", "3d")
@@ -67,14 +67,7 @@ def write_report_page(
         raise ValueError(f"test must hold evaluation arrays under '2d' or '3d', got the keys {sorted(test)}")
     shown = Examples(sources, list(label_names), show_text, num_examples)
     is_phantom = bool(metrics.get("phantom") or (details or {}).get("phantom"))
-    environment = Environment(
-        loader=FileSystemLoader(ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, finding_name=finding_name, figure=figure_text)
+    environment = page_environment()
     html = environment.get_template("page.html").render(
         title=title,
         is_phantom=is_phantom,
@@ -94,6 +87,19 @@ def write_report_page(
         pictures=shown.pictures,
     )
     return write_whole(Path(path), html)
+
+
+def page_environment() -> Environment:
+    """Where the templates of ``assets/`` find each other and the filters that they use."""
+    environment = Environment(
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, finding_name=finding_name, figure=figure_text)
+    return environment
 
 
 def write_whole(path: Path, text: str) -> Path:

@@ -112,3 +112,46 @@ def test_wrong_searches_stop_with_a_sentence(
     assert "must be named once" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["search", str(tmp_path / "e.parquet")])
+
+
+def test_embed_grounds_sentences_in_files_and_reports_of_a_datalist(
+    trained: Bundle, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = str(trained.output_dir / "models")
+    words = ["embed", "--model_dir", models, "--grounding"]
+    page, scores = tmp_path / "g.html", tmp_path / "g.json"
+    images = [str(collection / name) for name in ("3d-0.nii", "2d-0.png")]
+    assert main([*words, str(page), "--text", SENTENCE, *images]) == 0
+    text = page.read_text()
+    assert text.count('class="sentences"') == 1 and text.count('class="phrases"') == 1 and SENTENCE in text
+    assert "://" not in text
+    lists = [str(path) for path in sorted(collection.glob("*.json"))]
+    assert main([*words, str(scores), *lists]) == 0
+    found = json.loads(scores.read_text())
+    assert len(found) == 5 and all(len(one["scores"]) in (6, 16) for given in found.values() for one in given)
+    encoder = load_encoder(models)
+    ct = next(given for given in found.values() if len(given[0]["scores"]) == 16)[0]
+    expected = encoder.ground(encoder.read(collection / "3d-0.nii"), [ct["sentence"]])
+    assert np.allclose(ct["scores"], expected[0], atol=1e-5)
+    assert main([*words, str(page), str(collection / "3d-0.nii")]) == 2
+    assert "needs sentences" in capsys.readouterr().err
+
+
+def test_embed_scores_the_findings_of_own_prompts(
+    trained: Bundle, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = {"nodule": {"positive": [SENTENCE], "negative": ["No nodule."]}, "fracture": "A rib is broken."}
+    (tmp_path / "prompts.json").write_text(json.dumps(prompts))
+    models, table = str(trained.output_dir / "models"), tmp_path / "scores.csv"
+    words = ["embed", str(collection / "2d-0.png"), "--model_dir", models, "--output", str(table)]
+    assert main([*words, "--prompts", str(tmp_path / "prompts.json"), "--json"]) == 0
+    values = next(iter(json.loads(capsys.readouterr().out).values()))
+    encoder = load_encoder(models)
+    image = encoder.image(collection / "2d-0.png")
+    pairs = [(SENTENCE, "No nodule."), ("A rib is broken.", "")]
+    expected = [float(image @ (encoder.text(one) - encoder.text(other))) for one, other in pairs]
+    assert values == pytest.approx(expected, abs=1e-5)
+    lines = table.read_text().splitlines()
+    assert lines[0] == "id,nodule,fracture" and len(lines) == 2
+    assert main(words) == 2
+    assert "--prompts" in capsys.readouterr().err

@@ -66,7 +66,24 @@ def test_prompt_file_is_read(tmp_path: Path) -> None:
     assert load_prompts(path) == PROMPTS
 
 
-@pytest.mark.parametrize("given", [{"positive": ["x"]}, {"positive": ["x"], "negative": []}, ["x"]])
+@pytest.mark.parametrize("given", ["a b", ["a b"]])
+def test_positive_sentences_alone_stand_against_the_empty_text(tmp_path: Path, given: Any) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_text(json.dumps({"nodule": given}))
+    assert load_prompts(path) == {"nodule": {"positive": ["a b"], "negative": [""]}}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_prompt_file_without_findings_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"prompts\.json must"):
+        load_prompts(path)
+
+
+@pytest.mark.parametrize(
+    "given", [{"positive": ["x"]}, {"positive": ["x"], "negative": []}, [" "], 3, {"positive": [""], "negative": ["x"]}]
+)
 def test_prompt_file_without_a_polarity_names_the_finding(tmp_path: Path, given: Any) -> None:
     path = tmp_path / "prompts.json"
     path.write_text(json.dumps({"nodule": given}))

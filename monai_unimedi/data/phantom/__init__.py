@@ -14,6 +14,7 @@ from typing import Any
 from monai_unimedi.data.phantom.dataset import ensure_phantom, write_phantom
 from monai_unimedi.data.phantom.generate import VERSION, generate_ct, generate_xray, seed_sequence
 from monai_unimedi.data.phantom.lesions import LABEL_NAMES
+from monai_unimedi.data.phantom.reports import stated_finding
 
 __all__ = [
     "LABEL_NAMES",
@@ -24,6 +25,7 @@ __all__ = [
     "generate_ct",
     "generate_xray",
     "seed_sequence",
+    "stated_finding",
     "write_phantom",
 ]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["build_prompts", "write_report"]
+__all__ = ["build_prompts", "stated_finding", "write_report"]
 
 NOUNS = {
     "nodule": ("nodule", "pulmonary nodule", "round nodule", "solid nodule"),
@@ -132,6 +132,16 @@ def write_report(findings: Sequence[dict[str, Any]], rng: np.random.Generator) -
     body = " ".join(sentences[i] for i in rng.permutation(len(sentences)))
     conclusion = [_state(f, rng, CONCLUSION, CARDIOMEGALY_CONCLUSION) for f in findings]
     return f"Findings: {body} Impression: {' '.join(conclusion) or _pick(NORMAL_CONCLUSION, rng)}"
+
+
+def stated_finding(sentence: str) -> str | None:
+    """The finding that a sentence of a phantom's report states to be there; None where it denies or says nothing."""
+    if any(sentence in denials for denials in NEGATIONS.values()):
+        return None
+    if sentence in CARDIOMEGALY + CARDIOMEGALY_CONCLUSION:
+        return "cardiomegaly"
+    words = sentence.lower()
+    return next((name for name, nouns in NOUNS.items() if any(noun in words for noun in nouns)), None)
 
 
 def build_prompts() -> dict[str, dict[str, list[str]]]:
