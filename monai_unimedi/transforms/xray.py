@@ -18,8 +18,8 @@ import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
-from monai.utils import convert_to_dst_type, convert_to_numpy, ensure_tuple_rep
+from monai.transforms import InvertibleTransform, MapTransform, Transform
+from monai.utils import TraceKeys, convert_to_dst_type, convert_to_numpy, ensure_tuple_rep
 
 from monai_unimedi.transforms.resampling import resample_axis
 
@@ -107,7 +107,7 @@ class XrayToGray(Transform):
 class ScaleXray(Transform):
     """Resize to ``(size, size)`` with the aspect kept, anti-aliased by exact area average.
 
-    An image of that size is returned as it is. Not invertible by ``Invertd``.
+    An image of that size is returned as it is.
 
     Args:
         size: pixels of the square.
@@ -158,6 +158,30 @@ class ScaleXray(Transform):
         return np.pad(array, [missing if a == axis else (0, 0) for a in range(array.ndim)])
 
 
+    def restore(
+        self, image: NdarrayOrTensor, shape: Sequence[int], mode: str | None = None
+    ) -> NdarrayOrTensor:
+        """A prediction (C, size, size) back on the grid of an image of ``shape`` (columns, rows); what ``crop``
+        cut off becomes 0."""
+        if tuple(shape) == (self.size, self.size):
+            return image
+        ratio = (max(shape) if self.fit == "pad" else min(shape)) / self.size
+        array = convert_to_numpy(image)
+        for axis, side in enumerate(shape, start=1):
+            array = self._from_size(array, axis, max(1, round(side / ratio)))
+            array = resample_axis(array, axis, int(side), 1 / ratio, mode or self.mode)
+        return convert_to_dst_type(np.ascontiguousarray(array), image)[0]
+
+    def _from_size(self, array: np.ndarray, axis: int, new_size: int) -> np.ndarray:
+        """What ``_to_size`` did, undone."""
+        excess = new_size - self.size
+        if excess > 0:
+            before = excess // 2
+            sides = [(before, excess - before) if a == axis else (0, 0) for a in range(array.ndim)]
+            return np.pad(array, sides)
+        return np.take(array, np.arange(-excess // 2, -excess // 2 + new_size), axis)
+
+
 def _extent(image: NdarrayOrTensor) -> tuple[float, float]:
     """Sides in pixels; where ``LoadXray`` decoded a JPEG at a scale, its last column or row may be a part."""
     width, height = (float(side) for side in image.shape[1:])
@@ -187,8 +211,8 @@ class XrayToGrayd(MapTransform):
         return row
 
 
-class ScaleXrayd(MapTransform):
-    """Dictionary form of ``ScaleXray``; all keys must lie on one grid.
+class ScaleXrayd(MapTransform, InvertibleTransform):
+    """Dictionary form of ``ScaleXray``; all keys must lie on one grid; ``Invertd`` brings predictions back to it.
 
     Args:
         mode: one for all ``keys`` or one a key: ``["area", "nearest"]`` for ``["image", "lesion_mask"]``.
@@ -212,5 +236,15 @@ class ScaleXrayd(MapTransform):
         if len(shapes) > 1:
             raise ValueError(f"{self.keys} must lie on one grid, got the shapes {sorted(shapes)}.")
         for key, mode in self.key_iterator(row, self.mode):
+            shape = tuple(row[key].shape[1:])
             row[key] = self.scale(row[key], mode)
+            row[key] = self.push_transform(row[key], orig_size=shape, extra_info={"mode": mode})
+        return row
+
+    def inverse(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        row = dict(data)
+        for key in self.key_iterator(row):
+            past = self.pop_transform(row[key])
+            shape, mode = [int(n) for n in past[TraceKeys.ORIG_SIZE]], past[TraceKeys.EXTRA_INFO]["mode"]
+            row[key] = self.scale.restore(row[key], shape, mode)
         return row
