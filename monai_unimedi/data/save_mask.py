@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import itk
 import nibabel
 import numpy as np
-from monai.data import ITKWriter
 from PIL import Image
 
 __all__ = ["MaskWriter"]
@@ -19,6 +19,7 @@ __all__ = ["MaskWriter"]
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".dcm")
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".bmp", ".tiff", ".tif", ".dcm")
 MM3_PER_ML = 1000.0
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class MaskWriter:
@@ -124,13 +125,21 @@ class MaskWriter:
 
             write_dicom_seg(path, array, affine, source, self.names, self.values, self.is_exclusive)
         elif path.name.endswith(".nrrd"):
-            writer = ITKWriter(output_dtype=array.dtype)
-            writer.set_data_array(array, channel_dim=None, squeeze_end_dims=False)
-            writer.set_metadata({"affine": affine}, resample=False)
-            writer.write(path, compression=True)
+            _write_nrrd(path, array, affine)
         else:
             image = nibabel.Nifti1Image(np.asarray(array), affine)
             image.set_qform(affine, code=1)
             image.set_sform(affine, code=1)
             image.header.set_xyzt_units("mm")
             nibabel.save(image, path)
+
+
+def _write_nrrd(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """By ITK itself: MONAI's ``ITKWriter`` takes an oblique or turned grid for one of fewer axes."""
+    to_world = _RAS_TO_LPS @ affine
+    spacing = np.linalg.norm(to_world[:3, :3], axis=0)
+    image = itk.image_from_array(np.ascontiguousarray(array.T))
+    image.SetSpacing([float(length) for length in spacing])
+    image.SetOrigin([float(place) for place in to_world[:3, 3]])
+    image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(to_world[:3, :3] / spacing)))
+    itk.imwrite(image, str(path), compression=True)
