@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ import pydicom
 from PIL import Image
 from tqdm import tqdm
 
-from monai_unimedi.data.masks import MASK, MaskClasses
+from monai_unimedi.data.masks import MASK, MaskClasses, mask_classes
 from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray
 
@@ -30,14 +32,19 @@ Row = Mapping[str, Any]
 
 
 def check_masks(
-    rows: Mapping[str, Sequence[Row]], classes: MaskClasses, spatial_dims: int, show_progress: bool | None = None
+    rows: Mapping[str, Sequence[Row]],
+    classes: MaskClasses,
+    spatial_dims: int,
+    datalist: str | os.PathLike | None = None,
+    show_progress: bool | None = None,
 ) -> list[str]:
     """Reads every mask beside its image's header.
 
     Args:
         rows: by section, from `load_masked_rows`; a row in two sections is read once.
-        classes: of the datalist.
+        classes: of the network.
         spatial_dims: 2 or 3.
+        datalist: whose names must be the network's; not compared where None.
         show_progress: a bar; by default where standard error is a terminal.
 
     Returns:
@@ -47,6 +54,8 @@ def check_masks(
         ValueError: When a mask has another shape or affine than its image, holds a number that is no class, is not
             whole or not finite, or cannot be read, or a class is in no training mask; lists all of them.
     """
+    if datalist is not None:
+        _check_names(mask_classes(datalist), classes)
     problems: list[str] = []
     empty: list[str] = []
     floats: list[str] = []
@@ -72,6 +81,17 @@ def check_masks(
     if problems:
         raise ValueError(f"{len(problems)} masks or classes must be put right first: {_listed(problems, '; ')}.")
     return _warn(empty, floats, {name: names for name, names in absent.items() if name != "training"}, len(seen))
+
+
+def _check_names(found: MaskClasses, classes: MaskClasses) -> None:
+    """The datalist's classes are the network's, or the options to give are named."""
+    same = [found.names, found.values, found.is_exclusive] == [*map(list, classes[:2]), classes.is_exclusive]
+    if not same:
+        options = f"--class_names {json.dumps(json.dumps(found.names))} --class_values '{found.values}'"
+        raise ValueError(
+            f"The classes must be those of the datalist, {', '.join(found.names)}, got {', '.join(classes.names)}: give "
+            f"{options} --exclusive {str(found.is_exclusive).lower()} --out_channels {len(found.names)}."
+        )
 
 
 def _warn(empty: list[str], floats: list[str], absent: Mapping[str, list[str]], count: int) -> list[str]:

@@ -209,6 +209,7 @@ class SourcesDataset(Dataset):
         cache: as in ``SourceDataset``.
         cache_gb: memory (GiB) of all sources together; the first source takes what it needs, then the next.
         cache_dtype: as in ``SourceDataset``.
+        cache_keys: as in ``SourceDataset``.
 
     Raises:
         ValueError: When a source has no transforms.
@@ -221,6 +222,7 @@ class SourcesDataset(Dataset):
         cache: bool = True,
         cache_gb: float = 4.0,
         cache_dtype: str | torch.dtype = "float16",
+        cache_keys: Sequence[str] = ("image", "lesion_mask"),
     ) -> None:
         self.datasets: dict[str, SourceDataset] = {}
         for source, rows in data.items():
@@ -230,7 +232,9 @@ class SourcesDataset(Dataset):
                 raise ValueError(
                     f"Source {source!r} must have transforms, they are given for {sorted(transform)}."
                 )
-            dataset = SourceDataset(rows, transform[source], source, cache, cache_gb, cache_dtype)
+            dataset = SourceDataset(
+                rows, transform[source], source, cache, cache_gb, cache_dtype, cache_keys
+            )
             cache_gb = max(0.0, cache_gb - dataset.cache_bytes / _GIB)
             self.datasets[source] = dataset
 

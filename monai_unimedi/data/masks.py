@@ -8,15 +8,20 @@ Two forms, as ``prepare`` writes them. ``lesion_mask`` holds bits: bit i for fin
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from monai_unimedi.data.datalist import check_datalist, load_datalist, read_datalist, section_names, split_by_patient
+from monai_unimedi.data.hashing import stable_hash
 
 __all__ = ["MaskClasses", "load_masked_rows", "mask_classes"]
 
+logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 MASK = "label"  # MONAI's name of the key, whatever the datalist calls it
 MAX_BITS = 8
@@ -82,6 +87,7 @@ def load_masked_rows(
     sections: Sequence[str],
     base_dir: str | os.PathLike | None = None,
     validation_fraction: float = 0.1,
+    label_fraction: float = 100,
     seed: int = 0,
 ) -> dict[str, list[Row]]:
     """Rows with a mask by section, each mask under ``label``.
@@ -92,17 +98,22 @@ def load_masked_rows(
             list are split off; without a test list the validation rows are judged, as in pre-training.
         base_dir: folder that relative paths start from; the list's own where None.
         validation_fraction: share of the patients split off.
-        seed: of that split.
+        label_fraction: percent of the training list to learn from. The list's own ``training_1`` and
+            ``training_10`` are taken where ``prepare`` wrote them, else patients are drawn, smaller fractions
+            within larger ones; validation and test stay whole.
+        seed: of split and fraction.
 
     Raises:
         ValueError: When a section is empty, or a row lacks its mask or a file.
     """
     known = section_names(path)
     found = {name: _rows(path, name, base_dir) for name in ("training", "validation", "test") if name in known}
-    if "validation" not in found and "training" in found and set(sections) & {"training", "validation", "test"}:
+    if "validation" not in found and "training" in found:
         found["training"], found["validation"] = split_by_patient(found["training"], validation_fraction, seed)
     if "test" not in found and "validation" in found:
         found["test"] = found["validation"]
+    if "training" in sections and "training" in found:
+        found["training"] = _fraction(path, found["training"], label_fraction, base_dir, seed)
     missing = [name for name in sections if not found.get(name)]
     if missing:
         raise ValueError(
@@ -110,6 +121,26 @@ def load_masked_rows(
             f"{', '.join(known) or 'none'}."
         )
     return {name: found[name] for name in sections}
+
+
+def _fraction(
+    path: str | os.PathLike, rows: list[Row], percent: float, base_dir: str | os.PathLike | None, seed: int
+) -> list[Row]:
+    """Rows of a share of the patients, at least one; the datalist's own list of that name where there is one."""
+    if not 0 < float(percent) <= 100:
+        raise ValueError(f"label_fraction must be percent above 0 and up to 100, got {percent}.")
+    if float(percent) == 100:
+        return rows
+    name = f"training_{float(percent):g}"
+    if name in section_names(path):
+        kept = {row["id"] for row in rows}  # patients split off for validation stay out
+        return [row for row in _rows(path, name, base_dir) if row["id"] in kept]
+    patients = sorted({row["patient"] for row in rows})
+    order = np.random.RandomState(stable_hash("fraction", seed) % 2**32).permutation(len(patients))
+    chosen = {patients[i] for i in order[: max(1, round(len(patients) * float(percent) / 100))]}
+    drawn = [row for row in rows if row["patient"] in chosen]
+    logger.info("%g %% of the labels: %d of %d rows, %d patients", percent, len(drawn), len(rows), len(chosen))
+    return drawn
 
 
 def _rows(path: str | os.PathLike, section: str, base_dir: str | os.PathLike | None) -> list[Row]:

@@ -7,7 +7,14 @@ from .augment import RandChestAugment, RandChestAugmentd
 from .checks import CheckImage, CheckImaged, RowError, row_location
 from .load_volume import LoadVolume, LoadVolumed
 from .load_xray import LoadXray, LoadXrayd
-from .mask import MaskNumbersd, MaskToChannels, MaskToChannelsd, ScoresToMask, ScoresToMaskd
+from .mask import (
+    MaskNumbersd,
+    MaskToChannels,
+    MaskToChannelsd,
+    RandForegroundCropd,
+    ScoresToMask,
+    ScoresToMaskd,
+)
 from .report import RandReportSentences, RandReportSentencesd, ReportText, ReportTextd
 from .volume import CropOrPadBody, CropOrPadBodyd, ResampleVolume, ResampleVolumed
 from .xray import ScaleXray, ScaleXrayd, XrayToGray, XrayToGrayd
@@ -26,6 +33,7 @@ __all__ = [
     "MaskToChannelsd",
     "RandChestAugment",
     "RandChestAugmentd",
+    "RandForegroundCropd",
     "RandReportSentences",
     "RandReportSentencesd",
     "ReportText",

@@ -8,10 +8,17 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import MapTransform, Randomizable, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
-__all__ = ["MaskNumbersd", "MaskToChannels", "MaskToChannelsd", "ScoresToMask", "ScoresToMaskd"]
+__all__ = [
+    "MaskNumbersd",
+    "MaskToChannels",
+    "MaskToChannelsd",
+    "RandForegroundCropd",
+    "ScoresToMask",
+    "ScoresToMaskd",
+]
 
 
 class MaskToChannels(Transform):
@@ -79,6 +86,57 @@ class MaskNumbersd(MapTransform):
             fits = bool(row[key].amax() < 256)
             row[key] = row[key].to(torch.uint8 if fits else torch.int32)
         return row
+
+
+class RandForegroundCropd(Randomizable, MapTransform):
+    """Cuts one window out of images and masks on one grid, often round a voxel of the mask.
+
+    MONAI's ``RandCropByPosNegLabeld`` gives lists; this gives one window, so that a row stays a row. Smaller images
+    are padded with 0 at their ends first. Where all is the window's size already, nothing is drawn.
+
+    Args:
+        keys: images and masks.
+        size: voxels of the window.
+        label_key: the mask (1, X, Y[, Z]); anything above 0 is foreground.
+        foreground: probability that the window holds a random voxel of the foreground, if there is any.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, size: Sequence[int], label_key: str = "label", foreground: float = 0.7
+    ) -> None:
+        MapTransform.__init__(self, keys)
+        self.size = tuple(int(side) for side in size)
+        self.label_key = label_key
+        self.foreground = foreground
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        row = dict(data)
+        label = _at_least(row[self.label_key], self.size)
+        start = self.draw_start(label)
+        window = (slice(None), *(slice(a, a + side) for a, side in zip(start, self.size)))
+        for key in self.key_iterator(row):
+            row[key] = _at_least(row[key], self.size)[window]
+        return row
+
+    def draw_start(self, label: torch.Tensor) -> list[int]:
+        """First voxel of the window."""
+        room = [side - wanted for side, wanted in zip(label.shape[1:], self.size)]
+        if not any(room):
+            return [0] * len(room)
+        is_positive = self.R.rand() < self.foreground
+        places = torch.nonzero(label[0] > 0) if is_positive else torch.zeros(0, len(room))
+        if len(places) == 0:
+            return [int(self.R.randint(free + 1)) for free in room]
+        centre = places[self.R.randint(len(places))].tolist()
+        offsets = [int(self.R.randint(side)) for side in self.size]
+        return [min(max(c - offset, 0), free) for c, offset, free in zip(centre, offsets, room)]
+
+
+def _at_least(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """(C, X, Y[, Z]), padded with 0 at the ends of its axes where they are shorter than ``size``."""
+    missing = [max(0, wanted - side) for side, wanted in zip(image.shape[1:], size)]
+    pairs = [number for side in reversed(missing) for number in (0, side)]
+    return torch.nn.functional.pad(image, pairs) if any(missing) else image
 
 
 class MaskToChannelsd(MapTransform):

@@ -7,7 +7,14 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_unimedi.transforms import MaskNumbersd, MaskToChannels, MaskToChannelsd, ScoresToMask, ScoresToMaskd
+from monai_unimedi.transforms import (
+    MaskNumbersd,
+    MaskToChannels,
+    MaskToChannelsd,
+    RandForegroundCropd,
+    ScoresToMask,
+    ScoresToMaskd,
+)
 
 
 def test_bits_become_channels_that_may_overlap_and_come_back() -> None:
@@ -42,3 +49,20 @@ def test_wrong_channels_raise() -> None:
         MaskToChannels([0], False)(torch.zeros(2, 3, 3))
     with pytest.raises(ValueError, match="must have 2 channels"):
         ScoresToMask([0, 1], False)(torch.zeros(3, 3, 3))
+
+
+def test_window_holds_the_lesion_replays_under_its_seed_and_pads_small_images() -> None:
+    image, label = torch.rand(1, 40, 30, 20), torch.zeros(1, 40, 30, 20)
+    label[0, 33, 4, 17] = 2
+    crop = RandForegroundCropd(["image", "label"], (16, 16, 24), foreground=1.0)
+    crop.set_random_state(3)
+    first = [crop({"image": image, "label": label}) for _ in range(5)]
+    assert all(row["image"].shape == row["label"].shape == (1, 16, 16, 24) for row in first)
+    assert all(row["label"].max() == 2 for row in first)
+    assert len({float(row["image"].sum()) for row in first}) > 1
+    assert all((row["image"][..., 20:] == 0).all() for row in first)
+    crop.set_random_state(3)
+    again = [crop({"image": image, "label": label}) for _ in range(5)]
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(first, again))
+    whole = RandForegroundCropd(["image"], (40, 30, 20))({"image": image, "label": label})
+    assert torch.equal(whole["image"], image)
