@@ -36,7 +36,8 @@ class CaseRecorder:
         self.cases = []
 
     def _record(self, engine: Any) -> None:
-        found = [self.record(case) for case in engine.state.output]
+        pairs = zip(engine.state.batch, engine.state.output, strict=True)
+        found = [self.record({**row, **output}) for row, output in pairs]
         self.cases += [case for case in found if case is not None]
 
     def _completed(self, engine: Any) -> None:
