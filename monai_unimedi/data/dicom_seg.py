@@ -17,6 +17,10 @@ __all__ = ["write_dicom_seg"]
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _NAME = "monai-unimedi"
+_MAY_BE_EMPTY = (  # of DICOM's type 2: must be there, and de-identification often drops them
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime"),
+    *("AccessionNumber", "ReferringPhysicianName"),
+)
 
 
 def write_dicom_seg(
@@ -82,10 +86,17 @@ def _slices(series: Path, affine: np.ndarray, depth: int) -> list[pydicom.Datase
         if "ImagePositionPatient" in header:
             place = to_grid @ np.array([*(float(v) for v in header.ImagePositionPatient), 1.0])
             if np.abs(place[:3] - [0, 0, round(place[2])]).max() < 0.1 and 0 <= round(place[2]) < depth:
-                found[round(place[2])] = header
+                found[round(place[2])] = _completed(header)
     if sorted(found) != list(range(depth)):
         raise ValueError(f"{series.name!r} must hold a file for each of {depth} slices, found {len(found)}.")
     return [found[index] for index in range(depth)]
+
+
+def _completed(header: pydicom.Dataset) -> pydicom.Dataset:
+    for name in _MAY_BE_EMPTY:
+        if name not in header:
+            setattr(header, name, "")
+    return header
 
 
 def _descriptions(highdicom: Any, names: Sequence[str]) -> list[Any]:
