@@ -18,7 +18,6 @@ from monai.transforms import Transform
 from monai_unimedi.data.shard_steps import conversion_steps, quantise
 from monai_unimedi.data.shards import ENDS, IMAGE, MASK, TOKENS, write_shard
 from monai_unimedi.data.tokens import encode_reports
-from monai_unimedi.root_cause import root_cause
 from monai_unimedi.transforms.checks import RowError
 from monai_unimedi.transforms.report import ReportText, report_group
 
@@ -125,7 +124,6 @@ def _relative(path: str, root: str) -> str:
 
 def _reason(error: BaseException, root: str) -> str:
     """What went wrong in one line, the same at every run, with paths as the datalist has them."""
-    error = root_cause(error)
     if isinstance(error, RowError) and error.__cause__ is not None:
         error = error.__cause__  # the row stands beside the reason
     text = " ".join(str(error).split())

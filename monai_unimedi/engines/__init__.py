@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engines: pre-training, one Ignite step with many losses and a teacher; supervised training."""
+"""Engines: pre-training (many losses, a teacher) and fine-tuning, both resumable to the same bits."""
 
 from __future__ import annotations
 

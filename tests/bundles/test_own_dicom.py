@@ -58,6 +58,8 @@ def test_three_lines_lead_from_dicom_to_a_model(
     bundle = Bundle(Path("output/mine"), Path("no_phantoms"))
     bundle.places |= options
     tiny = PHANTOM_FREE | {"batch_2d": 4, "batch_3d": 4, "spacing": [2.0, 2.0, 3.0], "num_steps": 2}
+    bundle.train(**tiny, dry_run=True)
+    assert not Path("output/mine/models/model.pt").exists()
     bundle.train(**tiny)
     state = torch.load("output/mine/models/model.pt", weights_only=True)
     assert len(state) > 10 and not Path("no_phantoms").exists()

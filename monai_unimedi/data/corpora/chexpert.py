@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CheXpert (v1.0 or v1.0-small): classification of X-rays, and the 5x200 set for retrieval.
+"""CheXpert (v1.0-small, v1.0, or v1.0 in its four batch folders): classification of X-rays, and the 5x200 set
+for retrieval.
 
 Five tasks, frontal views; uncertain is 1 for Atelectasis and Edema and 0 otherwise, blank is 0. The official
 ``valid.csv`` is the test list; 5,000 images of ``train.csv`` are drawn for validation, by patient.
@@ -53,9 +54,7 @@ def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
     rows = list(_rows(root, "train.csv", names, options))
     chosen = _five_by_n([item.row for item in rows if isinstance(item, Found)], options)
     if options.retrieval and not chosen:
-        yield Note(
-            f"no retrieval_5x200: a class has under {options.retrieval} patients of its own in train.csv"
-        )
+        yield Note(f"no retrieval_5x200: a class has under {options.retrieval} patients of its own in train.csv")
     for item in rows:
         yield _without_retrieval(item, chosen) if isinstance(item, Found) else item
     for item in _rows(root, "valid.csv", names, options):
@@ -77,6 +76,7 @@ def _without_retrieval(item: Found, chosen: Mapping[str, str]) -> Item:
 
 def _rows(root: Path, table: str, names: list[str], options: argparse.Namespace) -> Iterator[Item]:
     path = require_file(root, [table, f"CheXpert*/{table}"], f"CheXpert's {table}")
+    batches = _batches(path.parent)
     for line in read_table(path, ("Path", "Frontal/Lateral", *TASKS, *names)):
         within = Path(line["Path"])
         if within.parts[0].startswith("CheXpert"):
@@ -90,11 +90,24 @@ def _rows(root: Path, table: str, names: list[str], options: argparse.Namespace)
         else:
             row = {
                 "id": within.as_posix(),
-                "image": str(path.parent / within),
+                "image": str(_place(path.parent, within, batches)),
                 "patient": next((part for part in within.parts if part.startswith("patient")), None),
                 "label": [_value(name, value, options.uncertain) for name, value in values.items()],
             }
             yield Found(row | {"class": _only_finding(line)}, "2d")
+
+
+def _batches(folder: Path) -> dict[str, Path]:
+    """Where the batches of the full-size download keep each training patient; empty for the other forms."""
+    batches = [path for path in sorted(folder.parent.glob("CheXpert*batch*")) if "batch" in folder.name]
+    bases = [base for batch in batches for base in (batch / "train", batch) if base.is_dir()]
+    return {path.name: path for base in bases for path in base.glob("patient*")}
+
+
+def _place(folder: Path, within: Path, batches: Mapping[str, Path]) -> Path:
+    """The file of ``train/patient00001/study1/view1_frontal.jpg``."""
+    is_apart = within.parts[0] == "train" and within.parts[1] in batches
+    return batches[within.parts[1]].joinpath(*within.parts[2:]) if is_apart else folder / within
 
 
 def _only_finding(line: Mapping[str, str]) -> str | None:

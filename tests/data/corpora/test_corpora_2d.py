@@ -50,9 +50,7 @@ def test_mimic_finds_reports_beside_the_images_or_where_it_is_told(tmp_path: Pat
     assert prepare("mimic_cxr", root, tmp_path / "out", "--reports", str(elsewhere)).summary["kept"] == 4
 
 
-def test_mimic_without_reports_says_where_they_must_lie(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mimic_without_reports_says_where_they_must_lie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from monai_unimedi.verbs.prepare import main
 
     root = trees.mimic_cxr(tmp_path / "mimic")
@@ -106,6 +104,16 @@ def test_chexpert_tests_on_valid_csv_and_leaves_laterals_out(tmp_path: Path) -> 
     assert all(name.startswith("valid/patient64") for name in found.rows("2d", "test"))
     patients = [{row["patient"] for row in found.rows("2d", s).values()} for s in ("training", "validation")]
     assert len(patients[0]) == 10 and len(patients[1]) == 1 and not patients[0] & patients[1]
+
+
+def test_chexpert_in_batch_folders_has_the_rows_of_one_folder(tmp_path: Path) -> None:
+    whole = prepare("chexpert", trees.chexpert(tmp_path / "a"), tmp_path / "out_a", "--retrieval", "0")
+    root = trees.chexpert_batches(tmp_path / "b")
+    apart = prepare("chexpert", root, tmp_path / "out_b", "--retrieval", "0")
+    for section in ("training", "validation", "test"):
+        rows = apart.rows("2d", section)
+        assert rows and list(rows) == list(whole.rows("2d", section))
+        assert all((root / row["image"]).is_file() for row in rows.values())
 
 
 def test_chexpert_uncertain_images_can_be_left_out(tmp_path: Path) -> None:
@@ -176,9 +184,7 @@ def test_covidx_reads_names_with_spaces_and_splits_off_a_fifth(tmp_path: Path) -
     assert found.rows("2d", "test")["test/t1.png"]["patient"] == "q1"
 
 
-def test_covidx_with_lists_of_two_versions_asks_which(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_covidx_with_lists_of_two_versions_asks_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from monai_unimedi.verbs.prepare import main
 
     root = trees.covidx(tmp_path / "covidx")

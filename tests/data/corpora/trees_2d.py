@@ -68,9 +68,7 @@ def mimic_cxr(root: Path) -> Path:
 
 def _open_i_report(number: int, images: list[str], sections: dict[str, str]) -> str:
     texts = "".join(f'<AbstractText Label="{k}">{v}</AbstractText>' for k, v in sections.items())
-    names = "".join(
-        f'<parentImage id="{name}"><caption>PA and Lateral</caption></parentImage>' for name in images
-    )
+    names = "".join(f'<parentImage id="{name}"><caption>PA and Lateral</caption></parentImage>' for name in images)
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n'
         f'<eCitation><uId id="CXR{number}"/><MedlineCitation><Article><Abstract>{texts}</Abstract></Article>'
@@ -118,20 +116,30 @@ def chexpert(root: Path) -> Path:
     for number in range(1, 13):
         path = f"CheXpert-v1.0-small/train/patient{number:05d}/study1/view1_frontal.jpg"
         labels = dict.fromkeys(CHEXPERT_LABELS, "") | {findings[number % 5]: "1.0", "Fracture": "0.0"}
-        rows.append(
-            {"Path": path, "Sex": "Female", "Age": 60, "Frontal/Lateral": "Frontal", "AP/PA": "AP", **labels}
-        )
+        rows.append({"Path": path, "Sex": "Female", "Age": 60, "Frontal/Lateral": "Frontal", "AP/PA": "AP", **labels})
     rows[10] |= {"Edema": "-1.0", "Cardiomegaly": "-1.0", "Atelectasis": "-1.0"}
     lateral = rows[0] | {"Path": str(rows[0]["Path"]).replace("view1_frontal", "view2_lateral"), "AP/PA": ""}
     table(top / "train.csv", [*rows, lateral | {"Frontal/Lateral": "Lateral"}])
     for row in [*rows[:11], lateral]:
         picture(root / str(row["Path"]))
-    valid = [
-        row | {"Path": str(row["Path"]).replace("train/patient00", "valid/patient64")} for row in rows[:2]
-    ]
+    valid = [row | {"Path": str(row["Path"]).replace("train/patient00", "valid/patient64")} for row in rows[:2]]
     table(top / "valid.csv", valid)
     for row in valid:
         picture(root / str(row["Path"]))
+    return root
+
+
+def chexpert_batches(root: Path) -> Path:
+    """The same patients as the full-size download keeps them: tables and ``valid`` in the first batch, training
+    patients in the others."""
+    small = chexpert(root) / "CheXpert-v1.0-small"
+    first = root / "CheXpert-v1.0 batch 1 (validate & csv)"
+    small.rename(first)
+    for number, patient in enumerate(sorted((first / "train").iterdir())):
+        batch = root / f"CheXpert-v1.0 batch {2 + number % 3} (train {1 + number % 3})"
+        batch.mkdir(exist_ok=True)
+        patient.rename(batch / patient.name)
+    (first / "train").rmdir()
     return root
 
 
@@ -153,9 +161,7 @@ def rsna(root: Path, mapping: bool = True) -> Path:
     classes = [{"patientId": row["patientId"], "class": "Normal"} for row in rows]
     table(root / "stage_2_detailed_class_info.csv", classes)
     if mapping:
-        entries = [
-            {"subset_img_id": f"0000{n}-aaaa", "img_id": f"{n // 2:08d}_{n % 2:03d}.png"} for n in range(8)
-        ]
+        entries = [{"subset_img_id": f"0000{n}-aaaa", "img_id": f"{n // 2:08d}_{n % 2:03d}.png"} for n in range(8)]
         text(root / "pneumonia-challenge-dataset-mappings_2018.json", json.dumps(entries))
     return root
 
