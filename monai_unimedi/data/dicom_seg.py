@@ -86,13 +86,16 @@ def _slices(series: Path, affine: np.ndarray, depth: int) -> list[pydicom.Datase
         if "ImagePositionPatient" in header:
             place = to_grid @ np.array([*(float(v) for v in header.ImagePositionPatient), 1.0])
             if np.abs(place[:3] - [0, 0, round(place[2])]).max() < 0.1 and 0 <= round(place[2]) < depth:
-                found[round(place[2])] = _completed(header)
+                found[round(place[2])] = _completed(header, float(np.linalg.norm(affine[:3, 2])))
     if sorted(found) != list(range(depth)):
         raise ValueError(f"{series.name!r} must hold a file for each of {depth} slices, found {len(found)}.")
     return [found[index] for index in range(depth)]
 
 
-def _completed(header: pydicom.Dataset) -> pydicom.Dataset:
+def _completed(header: pydicom.Dataset, thickness: float) -> pydicom.Dataset:
+    """The header with what highdicom asks of it and may be missing; nothing is taken from elsewhere."""
+    if not header.get("SliceThickness"):
+        header.SliceThickness = round(thickness, 6)
     for name in _MAY_BE_EMPTY:
         if name not in header:
             setattr(header, name, "")

@@ -240,7 +240,7 @@ def test_overlays_name_keys_that_are_there_and_build_their_network(overlay: str,
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 60}, "fewer than its batch of 60"),
+        ({"batch_size": 90}, "fewer than its batch of 90"),
         ({"pretrained": "nowhere.pt"}, "nowhere.pt"),
         ({"datalist": "nowhere.json"}, "nowhere.json"),
         ({"label_fraction": 0}, "label_fraction"),

@@ -47,10 +47,15 @@ def test_unknown_extension_is_refused(tmp_path: Path) -> None:
         MaskWriter(tmp_path, ["a"], [0], False, ".mat")
 
 
+def with_frame(slices: list[pydicom.Dataset]) -> None:
+    for data in slices:
+        data.FrameOfReferenceUID = "1.2.3"
+
+
 @pytest.mark.parametrize("is_exclusive", [True, False])
 def test_dicom_seg_holds_each_class_on_the_slice_it_was_found_on(tmp_path: Path, is_exclusive: bool) -> None:
     pytest.importorskip("highdicom")
-    path = tmp_path / series(tmp_path, "ct")["image"]
+    path = tmp_path / series(tmp_path, "ct", with_frame)["image"]
     image = LoadVolumed("image")({"image": str(path)})["image"]
     mask = torch.zeros(image.shape, dtype=torch.uint8)
     mask[0, 3:9, 4:7, 5] = 1
