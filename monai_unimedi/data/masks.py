@@ -145,7 +145,11 @@ def _fraction(
 
 def _rows(path: str | os.PathLike, section: str, base_dir: str | os.PathLike | None) -> list[Row]:
     content = read_datalist(path, (section,))[section]
-    key = "label" if any(isinstance(row, Mapping) and isinstance(row.get(MASK), str) for row in content) else "lesion_mask"
+    key = (
+        "label"
+        if any(isinstance(row, Mapping) and isinstance(row.get(MASK), str) for row in content)
+        else "lesion_mask"
+    )
     rows = load_datalist(path, section, base_dir, path_keys=("image", key))
     checked = check_datalist(rows, section, keys=("id", "image", key), path_keys=("image", key))
     kept = ("id", "patient", "image")

@@ -17,7 +17,21 @@ from PIL import Image
 __all__ = ["MaskWriter"]
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".dcm")
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".bmp", ".tiff", ".tif", ".dcm")
+IMAGE_SUFFIXES = (
+    ".nii.gz",
+    ".nii",
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".tiff",
+    ".tif",
+    ".dcm",
+)
 MM3_PER_ML = 1000.0
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transforms that MONAI lacks: strict readers, reports, X-ray grey values, CT geometry, masks, checks, an augmentation."""
+"""Transforms that MONAI lacks: readers, reports, X-ray grey values, CT geometry, masks, checks, an augmentation."""
 
 from __future__ import annotations
 

@@ -90,9 +90,7 @@ class ResampleVolume(Transform):
             return image
         return self._resample(image, affine, np.asarray(self.spacing) / spacing, mode or self.mode)
 
-    def _resample(
-        self, image: NdarrayOrTensor, affine: np.ndarray, ratio: np.ndarray, mode: str
-    ) -> NdarrayOrTensor:
+    def _resample(self, image: NdarrayOrTensor, affine: np.ndarray, ratio: np.ndarray, mode: str) -> NdarrayOrTensor:
         array = image.numpy(force=True) if isinstance(image, torch.Tensor) else image  # in its memory order
         step = np.eye(4)
         for axis in np.argsort(-ratio, kind="stable"):  # the axis that shrinks most goes first
@@ -162,9 +160,7 @@ class CropOrPadBody(Transform):
             return (0, 0, 0)
         centre = self._body_centre(convert_to_numpy(image)[0])
         start = [round(c - (s - 1) / 2) for c, s in zip(centre, self.size)]
-        return tuple(
-            int(np.clip(a, min(0, n - s), max(0, n - s))) for a, n, s in zip(start, shape, self.size)
-        )
+        return tuple(int(np.clip(a, min(0, n - s), max(0, n - s))) for a, n, s in zip(start, shape, self.size))
 
     def _body_centre(self, volume: np.ndarray) -> list[float]:
         regions, count = ndimage.label(volume > self.threshold)
@@ -199,18 +195,14 @@ class CropOrPadBody(Transform):
             array = np.pad(array, [(0, 0), *pad], constant_values=0 if is_mask else _AIR)
         return self._shifted(array, image, start)
 
-    def restore(
-        self, image: NdarrayOrTensor, start: Sequence[int], shape: Sequence[int]
-    ) -> NdarrayOrTensor:
+    def restore(self, image: NdarrayOrTensor, start: Sequence[int], shape: Sequence[int]) -> NdarrayOrTensor:
         """A prediction (C, *size) back on the grid of ``shape``; 0 where the window did not reach."""
         inside = [slice(max(-a, 0), min(n - a, s)) for a, n, s in zip(start, shape, self.size)]
         pad = [(max(a, 0), max(n - a - s, 0)) for a, n, s in zip(start, shape, self.size)]
         array = convert_to_numpy(image)[(slice(None), inside[0], inside[1], inside[2])]
         return self._shifted(np.pad(array, [(0, 0), *pad]), image, [-a for a in start])
 
-    def _shifted(
-        self, array: np.ndarray, image: NdarrayOrTensor, start: Sequence[int]
-    ) -> NdarrayOrTensor:
+    def _shifted(self, array: np.ndarray, image: NdarrayOrTensor, start: Sequence[int]) -> NdarrayOrTensor:
         affine = _affine(image)
         affine[:3, 3] += affine[:3, :3] @ np.asarray(start, dtype=np.float64)
         return _like(np.ascontiguousarray(array), image, affine)
@@ -281,8 +273,7 @@ class CropOrPadBodyd(MapTransform, InvertibleTransform):
         for key in self.key_iterator(row):
             if tuple(row[key].shape[1:]) != shape:
                 raise ValueError(
-                    f"{key!r} must have the shape of {self.source_key!r}, {shape}, "
-                    f"got {tuple(row[key].shape[1:])}."
+                    f"{key!r} must have the shape of {self.source_key!r}, {shape}, got {tuple(row[key].shape[1:])}."
                 )
             row[key] = self.crop(row[key], start, is_mask=key != self.source_key)
             info = {"start": np.asarray(start)}

@@ -54,9 +54,7 @@ class XrayToGray(Transform):
         percentiles: the two percentiles, in percent, when neither ``levels`` nor the file gives the range.
     """
 
-    def __init__(
-        self, levels: Sequence[float] | None = None, percentiles: Sequence[float] = (0.5, 99.5)
-    ) -> None:
+    def __init__(self, levels: Sequence[float] | None = None, percentiles: Sequence[float] = (0.5, 99.5)) -> None:
         if levels is not None and not levels[0] < levels[1]:
             raise ValueError(f"levels must be (low, high) with low < high, got {tuple(levels)}.")
         if not 0 <= percentiles[0] < percentiles[1] <= 100:
@@ -79,9 +77,7 @@ class XrayToGray(Transform):
         while array.ndim > 3 and array.shape[-1] == 1:
             array = array[..., 0]
         if array.ndim != 3 or not 1 <= array.shape[0] <= 4:
-            raise ValueError(
-                f"An X-ray must be (C, X, Y) with 1 to 4 channels, got shape {tuple(image.shape)}."
-            )
+            raise ValueError(f"An X-ray must be (C, X, Y) with 1 to 4 channels, got shape {tuple(image.shape)}.")
         grey = np.tensordot(_LUMA, array[:3], axes=1) if array.shape[0] >= 3 else array[0]
         low, high = self._range(grey, image)
         inverted = _meta(image, "photometric", "00280004", "0028|0004", "PhotometricInterpretation")
@@ -157,10 +153,7 @@ class ScaleXray(Transform):
         missing = (-excess // 2, -excess - (-excess // 2))
         return np.pad(array, [missing if a == axis else (0, 0) for a in range(array.ndim)])
 
-
-    def restore(
-        self, image: NdarrayOrTensor, shape: Sequence[int], mode: str | None = None
-    ) -> NdarrayOrTensor:
+    def restore(self, image: NdarrayOrTensor, shape: Sequence[int], mode: str | None = None) -> NdarrayOrTensor:
         """A prediction (C, size, size) back on the grid of an image of ``shape`` (columns, rows); what ``crop``
         cut off becomes 0."""
         if tuple(shape) == (self.size, self.size):

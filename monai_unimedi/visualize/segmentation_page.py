@@ -99,7 +99,11 @@ def write_segmentation_page(
         is_phantom: the page says so.
     """
     environment = Environment(
-        loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(number=number, figure=figure_text, finding_name=lambda index, known: known[index])
     cases = [_case(index, example, names) for index, example in enumerate(examples)]
@@ -155,6 +159,13 @@ def _outlines(name: str, truth: Tensor, found: Tensor) -> list[dict[str, Any]]:
         width, height = layers[0].shape[1:3]
         is_true = any(kind == "truth" for _, kind, _ in paths)
         drawn.append(
-            {"name": f"o{name}-{index}", "slice": index, "paths": paths, "width": width, "height": height, "is_true": is_true}
+            {
+                "name": f"o{name}-{index}",
+                "slice": index,
+                "paths": paths,
+                "width": width,
+                "height": height,
+                "is_true": is_true,
+            }
         )
     return drawn

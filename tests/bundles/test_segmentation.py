@@ -137,7 +137,9 @@ def test_evaluation_prints_a_table_and_writes_metrics_and_one_page(segmented: Se
 def test_predicted_masks_lie_on_the_grid_of_their_files(segmented: SegmentationBundle, tmp_path: Path) -> None:
     folder = Path(segmented.phantom["phantom_dir"]) / segmented.source / "test"
     images = sorted(str(path) for path in folder.iterdir() if "mask" not in path.name)[:2]
-    changes = {"images": images, "output_dir": str(tmp_path)} | ({"extension": ".nrrd"} if segmented.source == "3d" else {})
+    changes = {"images": images, "output_dir": str(tmp_path)} | (
+        {"extension": ".nrrd"} if segmented.source == "3d" else {}
+    )
     segmented.workflow("inference", kind="infer", **{**SIZES, **changes}).run()
     with (tmp_path / "segments.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -150,7 +152,9 @@ def test_predicted_masks_lie_on_the_grid_of_their_files(segmented: SegmentationB
             assert mask.GetDirection() == pytest.approx(image.GetDirection())
 
 
-def test_pretrained_encoder_is_loaded_and_wrong_sizes_are_refused(segmented: SegmentationBundle, tmp_path: Path) -> None:
+def test_pretrained_encoder_is_loaded_and_wrong_sizes_are_refused(
+    segmented: SegmentationBundle, tmp_path: Path
+) -> None:
     torch.manual_seed(5)
     tower = UniMediImageEncoder(
         patch_size=(12, 12), patch_depth=8, grid_size=(6, 6), num_depths=16, embed_dim=8, **TOWER
@@ -196,13 +200,16 @@ def test_network_is_built_without_data_and_loaded_with_the_trained_weights(
 
 
 @pytest.mark.parametrize("source", DIMENSIONS)
-def test_metadata_fits_the_schema_and_the_network(source: str, repository: Path, device: str = "cpu") -> None:
+def test_metadata_fits_the_schema_and_the_network(source: str, repository: Path) -> None:
     configs = BUNDLES / f"segmentation_{source}" / "configs"
     metadata = json.loads((configs / "metadata.json").read_text())
     assert metadata["version"] == monai_unimedi.__version__
     assert metadata["version"] in metadata["changelog"]
     verify_net_in_out(
-        "network_def", meta_file=str(configs / "metadata.json"), config_file=str(configs / "inference.json"), device=device
+        "network_def",
+        meta_file=str(configs / "metadata.json"),
+        config_file=str(configs / "inference.json"),
+        device="cpu",
     )
     schema = repository.parent / "shared" / "schema" / metadata["schema"].rsplit("/", 1)[-1]
     if not schema.is_file():
@@ -224,7 +231,8 @@ def test_configs_agree_on_sizes_and_network(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overlay", "source"), [("rsna", "2d"), ("siim", "2d"), ("btcv", "3d"), ("msd", "3d"), ("frozen", "2d"), ("frozen", "3d")]
+    ("overlay", "source"),
+    [("rsna", "2d"), ("siim", "2d"), ("btcv", "3d"), ("msd", "3d"), ("frozen", "2d"), ("frozen", "3d")],
 )
 def test_overlays_name_keys_that_are_there_and_build_their_network(overlay: str, source: str, tmp_path: Path) -> None:
     configs = BUNDLES / f"segmentation_{source}" / "configs"

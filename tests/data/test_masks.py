@@ -108,7 +108,9 @@ def test_class_absent_from_training_stops_and_from_validation_warns(masked: Call
     path = Path(only_lung["validation"][0]["label"])
     volume(path.with_name("lung.nii.gz"), (good() == 1).astype(np.uint8))
     only_lung["validation"][0]["label"] = str(path.with_name("lung.nii.gz"))
-    assert check_masks(only_lung, ORGANS, 3) == ["no mask of the validation list holds heart: there will be no figure for it"]
+    assert check_masks(only_lung, ORGANS, 3) == [
+        "no mask of the validation list holds heart: there will be no figure for it"
+    ]
 
 
 def test_other_classes_than_the_network_has_name_the_options(masked: Callable[..., Any], tmp_path: Path) -> None:
@@ -127,13 +129,15 @@ def test_xray_bits_beyond_the_names_are_refused(tmp_path: Path) -> None:
 
     def rows(name: str) -> dict[str, Any]:
         row = {"id": "x", "image": "x.png", "lesion_mask": f"{name}.png"}
-        (tmp_path / "l.json").write_text(json.dumps({"label_names": ["opacity"], "training": [row], "validation": [row]}))
+        (tmp_path / "l.json").write_text(
+            json.dumps({"label_names": ["opacity"], "training": [row], "validation": [row]})
+        )
         return load_masked_rows(tmp_path / "l.json", ["training", "validation"])
 
     classes = MaskClasses(["opacity"], [0], False)
     assert mask_classes_of(tmp_path, rows) == classes
     assert check_masks(rows("good"), classes, 2) == []
-    with pytest.raises(ValueError, match='x: the value 255 is no class.*"255"'):
+    with pytest.raises(ValueError, match=r'x: the value 255 is no class.*"255"'):
         check_masks(rows("white"), classes, 2)
 
 

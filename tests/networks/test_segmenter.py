@@ -48,7 +48,12 @@ def test_twelve_layers_and_four_stages_read_the_layers_of_unetr() -> None:
 
 @pytest.mark.parametrize(
     ("spatial_dims", "patch", "depth", "size"),
-    [(2, (12, 12), 8, (24, 36)), (2, (16, 16), 4, (32, 16)), (3, (12, 12), 8, (24, 36, 16)), (3, (16, 16), 4, (32, 16, 8))],
+    [
+        (2, (12, 12), 8, (24, 36)),
+        (2, (16, 16), 4, (32, 16)),
+        (3, (12, 12), 8, (24, 36, 16)),
+        (3, (16, 16), 4, (32, 16, 8)),
+    ],
 )
 def test_logits_have_the_size_of_the_image_for_any_patch(
     spatial_dims: int, patch: tuple[int, int], depth: int, size: tuple[int, ...]

@@ -52,9 +52,7 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("extension", [".nii.gz", ".nrrd"])
 @pytest.mark.parametrize("name", AFFINES)
 @pytest.mark.parametrize("crops", [False, True])
-def test_saved_mask_lies_on_its_image_in_another_reader(
-    tmp_path: Path, name: str, extension: str, crops: bool
-) -> None:
+def test_saved_mask_lies_on_its_image_in_another_reader(tmp_path: Path, name: str, extension: str, crops: bool) -> None:
     path = tmp_path / "ct.nii.gz"
     nibabel.save(nibabel.Nifti1Image(ball(), AFFINES[name]), path)
     steps = [LoadVolumed("image"), Orientationd("image", "LPS", labels=None), ResampleVolumed("image", (1.1, 1.1, 2.0))]

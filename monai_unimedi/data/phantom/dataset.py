@@ -37,9 +37,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "phantom.json"
 CHUNK = 25
 FIELD_OF_VIEW = (384.0, 384.0, 320.0)  # mm, of a CT
-DESCRIPTION = (
-    "Synthetic chest phantoms with template reports; evidence for a mechanism, never for clinical accuracy."
-)
+DESCRIPTION = "Synthetic chest phantoms with template reports; evidence for a mechanism, never for clinical accuracy."
 
 Counts = int | Mapping[str, int]
 Chunk = tuple[str, str, int, int]
@@ -236,9 +234,7 @@ def _make_row(root: Path, settings: dict[str, Any], dimension: str, split: str, 
     stem = f"{dimension}/{split}/{index:06d}"
     row: dict[str, Any] = {"id": f"{dimension}-{split}-{index:06d}"}
     if dimension == "3d":
-        phantom = generate_ct(
-            seed, settings["ct_shape"], [e / n for e, n in zip(FIELD_OF_VIEW, settings["ct_shape"])]
-        )
+        phantom = generate_ct(seed, settings["ct_shape"], [e / n for e, n in zip(FIELD_OF_VIEW, settings["ct_shape"])])
     else:
         phantom = generate_xray(seed, settings["xray_shape"])
     suffix = {"2d": ".png", "3d": ".nii"}[dimension]

@@ -108,7 +108,7 @@ class UniMediSegmenter(nn.Module):
         grids: List[torch.Tensor] = []
         for state in self.encoder.vit.hidden_states(image, self.layers, indices):
             tokens = state[:, 1 : 1 + count]  # without [CLS] and the slices' tokens, which come last
-            grids.insert(0, tokens.transpose(1, 2).reshape([image.shape[0], tokens.shape[2]] + grid))
+            grids.insert(0, tokens.transpose(1, 2).reshape([image.shape[0], tokens.shape[2]] + grid))  # noqa: RUF005 - TorchScript
         return grids
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
