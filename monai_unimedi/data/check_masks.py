@@ -85,12 +85,12 @@ def check_masks(
 
 def _check_names(found: MaskClasses, classes: MaskClasses) -> None:
     """The datalist's classes are the network's, or the options to give are named."""
-    same = [found.names, found.values, found.is_exclusive] == [*map(list, classes[:2]), classes.is_exclusive]
-    if not same:
+    own = (list(classes.names), list(classes.values), bool(classes.is_exclusive))
+    if own != (found.names, found.values, found.is_exclusive):
         options = f"--class_names {json.dumps(json.dumps(found.names))} --class_values '{found.values}'"
         raise ValueError(
-            f"The classes must be those of the datalist, {', '.join(found.names)}, got {', '.join(classes.names)}: give "
-            f"{options} --exclusive {str(found.is_exclusive).lower()} --out_channels {len(found.names)}."
+            f"The classes must be those of the datalist, {', '.join(found.names)}, got {', '.join(classes.names)}: "
+            f"give {options} --exclusive {str(found.is_exclusive).lower()} --out_channels {len(found.names)}."
         )
 
 

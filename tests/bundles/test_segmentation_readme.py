@@ -52,7 +52,7 @@ def own_list(phantom: Path, source: str, folder: Path) -> tuple[str, str]:
             if source == "2d":
                 Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8)).save(target)
             else:
-                mask = nibabel.load(path)
+                mask: Any = nibabel.load(path)
                 nibabel.save(nibabel.Nifti1Image((np.asarray(mask.dataobj) > 0).astype(np.uint8), mask.affine), target)
             image = str(phantom / row["image"])
             lists.setdefault(section, []).append({"id": row["id"], "image": image, "label": str(target)})

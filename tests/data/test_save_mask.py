@@ -56,7 +56,7 @@ def with_frame(slices: list[pydicom.Dataset]) -> None:
 def test_dicom_seg_holds_each_class_on_the_slice_it_was_found_on(tmp_path: Path, is_exclusive: bool) -> None:
     pytest.importorskip("highdicom")
     path = tmp_path / series(tmp_path, "ct", with_frame)["image"]
-    image = LoadVolumed("image")({"image": str(path)})["image"]
+    image: Any = LoadVolumed("image")({"image": str(path)})["image"]
     mask = torch.zeros(image.shape, dtype=torch.uint8)
     mask[0, 3:9, 4:7, 5] = 1
     mask[0, 20:22, 30:33, 8] = 2

@@ -102,7 +102,6 @@ class UnetrDecoder(nn.Module):
             (B, out_channels, *size), float, logits.
         """
         x = states[0]
-        last = len(self.ups) - 1
         beside: List[torch.Tensor] = []
         for index, skip in enumerate(self.skips):
             beside.append(skip(states[index + 1]))

@@ -69,7 +69,7 @@ class UniMediSegmenter(nn.Module):
             qkv_bias, norm_eps, num_selected_slices=num_selected_slices, slice_rule=slice_rule,
             score_weighting=score_weighting,
         )  # fmt: skip
-        self.encoder.projection = nn.Identity()  # into the space of the reports: of no use here
+        self.encoder.projection = nn.Identity()  # type: ignore[assignment]
         patch = [int(side) for side in patch_size] + [int(patch_depth)]
         self.patch: List[int] = patch[:spatial_dims]
         self.layers: List[int] = skip_layers(num_layers, len(upsampling_factors(self.patch)))
