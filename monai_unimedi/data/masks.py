@@ -107,7 +107,9 @@ def load_masked_rows(
         ValueError: When a section is empty, or a row lacks its mask or a file.
     """
     known = section_names(path)
-    found: dict[str, list[Row]] = {name: _rows(path, name, base_dir) for name in ("training", "validation", "test") if name in known}
+    found: dict[str, list[Row]] = {
+        name: _rows(path, name, base_dir) for name in ("training", "validation", "test") if name in known
+    }
     if "validation" not in found and "training" in found:
         found["training"], found["validation"] = split_by_patient(found["training"], validation_fraction, seed)
     if "test" not in found and "validation" in found:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from typing import Any
 
 from monai_unimedi.data.phantom import VERSION, ensure_phantom
 
