@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {
         *("monai.transforms", "monai.data", "monai_unimedi.data", "monai_unimedi.transforms"),
         *("transformers", "tokenizers", "itk", "nibabel", "pydicom", "PIL"),
-        *("scipy", "pyarrow", "joblib", "psutil", "filelock"),
+        *("scipy", "pyarrow", "joblib", "psutil", "filelock", "highdicom"),
     },
     "optimizers": {"monai", "monai_unimedi.optimizers"},
     "engines": {"monai", "ignite", "monai_unimedi.engines", "monai_unimedi.handlers"},
@@ -154,7 +154,7 @@ def test_relative_and_nested_imports_are_seen(tmp_path: Path, monkeypatch: pytes
 def test_every_imported_package_is_a_declared_dependency() -> None:
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
-    optional = (setup["options.extras_require"][name] for name in ("dicom", "export", "cluster"))
+    optional = (setup["options.extras_require"][name] for name in ("dicom", "export", "cluster", "seg"))
     entries = " ".join([setup["options"]["install_requires"], *optional]).split()
     declared = {re.split(r"[<>=]", entry)[0] for entry in entries}
     tops = {name.split(".")[0] for path in FILES for name in imported_names(path)}

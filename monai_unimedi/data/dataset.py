@@ -75,9 +75,7 @@ class SourceDataset(Dataset):
         self.cache = self._new_cache(cache_gb) if cache and self.rows else None
 
     def _split(self, transforms: Sequence[Transform]) -> None:
-        first = next(
-            (i for i, t in enumerate(transforms) if isinstance(t, RandomizableTrait)), len(transforms)
-        )
+        first = next((i for i, t in enumerate(transforms) if isinstance(t, RandomizableTrait)), len(transforms))
         steady, self._random = transforms[:first], transforms[first:]
         self._light = [t for t in steady if not self._touches_images(t)]
         self._heavy = [t for t in steady if self._touches_images(t)]
@@ -109,9 +107,7 @@ class SourceDataset(Dataset):
         sizes = [torch.Size(s).numel() * self.cache.dtypes[k].itemsize for k, s in self.cache.shapes.items()]
         return self.cache.num_rows * sum(sizes)
 
-    def _deterministic(
-        self, row: int, images: Mapping[str, torch.Tensor] | None = None
-    ) -> dict[str, torch.Tensor]:
+    def _deterministic(self, row: int, images: Mapping[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
         data: Any = {**self.rows[row], "source": self.source, "row": row}
         if self.shards is not None:
             data |= images or self.shards.images([self.rows[row]])[0]
@@ -160,8 +156,7 @@ class SourceDataset(Dataset):
             return [self.sample(row, seed) for row, seed in requests]
         images = self.shards.images([self.rows[row] for row, _ in requests])
         return [
-            self._sample(row, seed, self._deterministic(row, found))
-            for (row, seed), found in zip(requests, images)
+            self._sample(row, seed, self._deterministic(row, found)) for (row, seed), found in zip(requests, images)
         ]
 
     def _sample(self, row: int, sample_seed: int, tensors: Mapping[str, torch.Tensor]) -> Row:
@@ -209,6 +204,7 @@ class SourcesDataset(Dataset):
         cache: as in ``SourceDataset``.
         cache_gb: memory (GiB) of all sources together; the first source takes what it needs, then the next.
         cache_dtype: as in ``SourceDataset``.
+        cache_keys: as in ``SourceDataset``.
 
     Raises:
         ValueError: When a source has no transforms.
@@ -221,16 +217,15 @@ class SourcesDataset(Dataset):
         cache: bool = True,
         cache_gb: float = 4.0,
         cache_dtype: str | torch.dtype = "float16",
+        cache_keys: Sequence[str] = ("image", "lesion_mask"),
     ) -> None:
         self.datasets: dict[str, SourceDataset] = {}
         for source, rows in data.items():
             if not rows:
                 continue
             if source not in transform:
-                raise ValueError(
-                    f"Source {source!r} must have transforms, they are given for {sorted(transform)}."
-                )
-            dataset = SourceDataset(rows, transform[source], source, cache, cache_gb, cache_dtype)
+                raise ValueError(f"Source {source!r} must have transforms, they are given for {sorted(transform)}.")
+            dataset = SourceDataset(rows, transform[source], source, cache, cache_gb, cache_dtype, cache_keys)
             cache_gb = max(0.0, cache_gb - dataset.cache_bytes / _GIB)
             self.datasets[source] = dataset
 

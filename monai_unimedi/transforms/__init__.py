@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transforms that MONAI lacks: strict readers, reports, X-ray grey values, CT geometry, checks, an augmentation."""
+"""Transforms that MONAI lacks: readers, reports, X-ray grey values, CT geometry, masks, checks, an augmentation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from .augment import RandChestAugment, RandChestAugmentd
 from .checks import CheckImage, CheckImaged, RowError, row_location
 from .load_volume import LoadVolume, LoadVolumed
 from .load_xray import LoadXray, LoadXrayd
+from .mask import (
+    MaskNumbersd,
+    MaskToChannels,
+    MaskToChannelsd,
+    RandForegroundCropd,
+    ScoresToMask,
+    ScoresToMaskd,
+)
 from .report import RandReportSentences, RandReportSentencesd, ReportText, ReportTextd
 from .volume import CropOrPadBody, CropOrPadBodyd, ResampleVolume, ResampleVolumed
 from .xray import ScaleXray, ScaleXrayd, XrayToGray, XrayToGrayd
@@ -20,8 +28,12 @@ __all__ = [
     "LoadVolumed",
     "LoadXray",
     "LoadXrayd",
+    "MaskNumbersd",
+    "MaskToChannels",
+    "MaskToChannelsd",
     "RandChestAugment",
     "RandChestAugmentd",
+    "RandForegroundCropd",
     "RandReportSentences",
     "RandReportSentencesd",
     "ReportText",
@@ -31,6 +43,8 @@ __all__ = [
     "RowError",
     "ScaleXray",
     "ScaleXrayd",
+    "ScoresToMask",
+    "ScoresToMaskd",
     "XrayToGray",
     "XrayToGrayd",
     "row_location",

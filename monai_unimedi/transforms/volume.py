@@ -19,8 +19,8 @@ import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
-from monai.utils import convert_to_numpy, ensure_tuple_rep
+from monai.transforms import InvertibleTransform, MapTransform, Transform
+from monai.utils import TraceKeys, convert_to_numpy, ensure_tuple_rep
 from scipy import ndimage
 
 from monai_unimedi.transforms.resampling import resample_axis, sample_centres
@@ -42,14 +42,19 @@ def _like(array: np.ndarray, image: NdarrayOrTensor, affine: np.ndarray) -> Ndar
     """``array`` as the type of ``image``, with its metadata and the new affine."""
     if isinstance(image, MetaTensor):
         meta = {key: value for key, value in image.meta.items() if key != "affine"}
-        return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine), meta=meta)
+        return MetaTensor(
+            torch.from_numpy(array),
+            affine=torch.from_numpy(affine),
+            meta=meta,
+            applied_operations=image.applied_operations,
+        )
     return torch.from_numpy(array) if isinstance(image, torch.Tensor) else array
 
 
 class ResampleVolume(Transform):
     """Resample a volume to a spacing, anti-aliased, with the centre of its field of view kept.
 
-    The image itself is returned when its spacing is right within 0.001 mm. Not invertible by ``Invertd``.
+    The image itself is returned when its spacing is right within 0.001 mm.
 
     Args:
         spacing: mm per voxel along the three axes.
@@ -85,20 +90,43 @@ class ResampleVolume(Transform):
             return image
         return self._resample(image, affine, np.asarray(self.spacing) / spacing, mode or self.mode)
 
-    def _resample(
-        self, image: NdarrayOrTensor, affine: np.ndarray, ratio: np.ndarray, mode: str
-    ) -> NdarrayOrTensor:
+    def _resample(self, image: NdarrayOrTensor, affine: np.ndarray, ratio: np.ndarray, mode: str) -> NdarrayOrTensor:
         array = image.numpy(force=True) if isinstance(image, torch.Tensor) else image  # in its memory order
         step = np.eye(4)
         for axis in np.argsort(-ratio, kind="stable"):  # the axis that shrinks most goes first
             r = ratio[axis]
             size = array.shape[axis + 1]
-            if abs(r - 1) * self.spacing[axis] / r < _SPACING_TOLERANCE:
+            if self._is_kept(axis, r):
                 continue
             new_size = max(1, round(size / r))
             array = resample_axis(array, axis + 1, new_size, float(r), mode)
             step[axis, axis], step[axis, 3] = r, sample_centres(size, new_size, r)[0]
         return _like(array, image, affine @ step)
+
+    def _is_kept(self, axis: int, ratio: float) -> bool:
+        """Whether an axis has its spacing already; ``ratio`` is new spacing to old."""
+        return bool(abs(ratio - 1) * self.spacing[axis] / ratio < _SPACING_TOLERANCE)
+
+    def restore(
+        self, image: NdarrayOrTensor, size: Sequence[int], affine: np.ndarray, mode: str = "area"
+    ) -> NdarrayOrTensor:
+        """Back to the grid that a volume had before.
+
+        Args:
+            image: (C, X', Y', Z') on this transform's grid: a prediction.
+            size: voxels before.
+            affine: (4, 4) before, mm.
+            mode: ``area`` (linear where the grid becomes finer) or ``nearest``.
+
+        Returns:
+            (C, *size).
+        """
+        ratio = np.asarray(self.spacing) / np.linalg.norm(affine[:3, :3], axis=0)
+        array = image.numpy(force=True) if isinstance(image, torch.Tensor) else image
+        for axis in np.argsort(ratio, kind="stable"):  # the axis that grows least goes first
+            if array.shape[axis + 1] != size[axis] or not self._is_kept(axis, ratio[axis]):
+                array = resample_axis(array, axis + 1, int(size[axis]), float(1 / ratio[axis]), mode)
+        return _like(array, image, affine)
 
 
 class CropOrPadBody(Transform):
@@ -132,9 +160,7 @@ class CropOrPadBody(Transform):
             return (0, 0, 0)
         centre = self._body_centre(convert_to_numpy(image)[0])
         start = [round(c - (s - 1) / 2) for c, s in zip(centre, self.size)]
-        return tuple(
-            int(np.clip(a, min(0, n - s), max(0, n - s))) for a, n, s in zip(start, shape, self.size)
-        )
+        return tuple(int(np.clip(a, min(0, n - s), max(0, n - s))) for a, n, s in zip(start, shape, self.size))
 
     def _body_centre(self, volume: np.ndarray) -> list[float]:
         regions, count = ndimage.label(volume > self.threshold)
@@ -167,13 +193,23 @@ class CropOrPadBody(Transform):
             array = np.pad(array, [(0, 0), *pad], mode="edge")
         else:
             array = np.pad(array, [(0, 0), *pad], constant_values=0 if is_mask else _AIR)
+        return self._shifted(array, image, start)
+
+    def restore(self, image: NdarrayOrTensor, start: Sequence[int], shape: Sequence[int]) -> NdarrayOrTensor:
+        """A prediction (C, *size) back on the grid of ``shape``; 0 where the window did not reach."""
+        inside = [slice(max(-a, 0), min(n - a, s)) for a, n, s in zip(start, shape, self.size)]
+        pad = [(max(a, 0), max(n - a - s, 0)) for a, n, s in zip(start, shape, self.size)]
+        array = convert_to_numpy(image)[(slice(None), inside[0], inside[1], inside[2])]
+        return self._shifted(np.pad(array, [(0, 0), *pad]), image, [-a for a in start])
+
+    def _shifted(self, array: np.ndarray, image: NdarrayOrTensor, start: Sequence[int]) -> NdarrayOrTensor:
         affine = _affine(image)
         affine[:3, 3] += affine[:3, :3] @ np.asarray(start, dtype=np.float64)
         return _like(np.ascontiguousarray(array), image, affine)
 
 
-class ResampleVolumed(MapTransform):
-    """Dictionary form of ``ResampleVolume``.
+class ResampleVolumed(MapTransform, InvertibleTransform):
+    """Dictionary form of ``ResampleVolume``; ``Invertd`` brings predictions back to the grid before.
 
     Args:
         mode: one for all ``keys`` or one a key: ``["area", "nearest"]`` for ``["image", "lesion_mask"]``.
@@ -193,12 +229,25 @@ class ResampleVolumed(MapTransform):
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
         row = dict(data)
         for key, mode in self.key_iterator(row, self.mode):
+            shape, affine = tuple(row[key].shape[1:]), _affine(row[key])
             row[key] = self.resample(row[key], mode)
+            info = {"affine": affine, "mode": mode}
+            row[key] = self.push_transform(row[key], orig_size=shape, extra_info=info)
+        return row
+
+    def inverse(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        row = dict(data)
+        for key in self.key_iterator(row):
+            past = self.pop_transform(row[key])
+            size, info = [int(n) for n in past[TraceKeys.ORIG_SIZE]], past[TraceKeys.EXTRA_INFO]
+            affine = np.asarray(info["affine"], dtype=np.float64).reshape(4, 4)
+            row[key] = self.resample.restore(row[key], size, affine, info["mode"])
         return row
 
 
-class CropOrPadBodyd(MapTransform):
-    """Dictionary form of ``CropOrPadBody``; every key follows the window found on ``source_key``.
+class CropOrPadBodyd(MapTransform, InvertibleTransform):
+    """Dictionary form of ``CropOrPadBody``; every key follows the window found on ``source_key``; ``Invertd``
+    gives predictions back their place, with 0 beyond the window.
 
     Args:
         source_key: the CT in HU; all other keys are masks on its grid and are padded with 0.
@@ -224,8 +273,17 @@ class CropOrPadBodyd(MapTransform):
         for key in self.key_iterator(row):
             if tuple(row[key].shape[1:]) != shape:
                 raise ValueError(
-                    f"{key!r} must have the shape of {self.source_key!r}, {shape}, "
-                    f"got {tuple(row[key].shape[1:])}."
+                    f"{key!r} must have the shape of {self.source_key!r}, {shape}, got {tuple(row[key].shape[1:])}."
                 )
             row[key] = self.crop(row[key], start, is_mask=key != self.source_key)
+            info = {"start": np.asarray(start)}
+            row[key] = self.push_transform(row[key], orig_size=shape, extra_info=info)
+        return row
+
+    def inverse(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        row = dict(data)
+        for key in self.key_iterator(row):
+            past = self.pop_transform(row[key])
+            start = [int(a) for a in past[TraceKeys.EXTRA_INFO]["start"]]
+            row[key] = self.crop.restore(row[key], start, [int(n) for n in past[TraceKeys.ORIG_SIZE]])
         return row

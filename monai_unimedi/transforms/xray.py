@@ -18,8 +18,8 @@ import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
-from monai.utils import convert_to_dst_type, convert_to_numpy, ensure_tuple_rep
+from monai.transforms import InvertibleTransform, MapTransform, Transform
+from monai.utils import TraceKeys, convert_to_dst_type, convert_to_numpy, ensure_tuple_rep
 
 from monai_unimedi.transforms.resampling import resample_axis
 
@@ -54,9 +54,7 @@ class XrayToGray(Transform):
         percentiles: the two percentiles, in percent, when neither ``levels`` nor the file gives the range.
     """
 
-    def __init__(
-        self, levels: Sequence[float] | None = None, percentiles: Sequence[float] = (0.5, 99.5)
-    ) -> None:
+    def __init__(self, levels: Sequence[float] | None = None, percentiles: Sequence[float] = (0.5, 99.5)) -> None:
         if levels is not None and not levels[0] < levels[1]:
             raise ValueError(f"levels must be (low, high) with low < high, got {tuple(levels)}.")
         if not 0 <= percentiles[0] < percentiles[1] <= 100:
@@ -79,9 +77,7 @@ class XrayToGray(Transform):
         while array.ndim > 3 and array.shape[-1] == 1:
             array = array[..., 0]
         if array.ndim != 3 or not 1 <= array.shape[0] <= 4:
-            raise ValueError(
-                f"An X-ray must be (C, X, Y) with 1 to 4 channels, got shape {tuple(image.shape)}."
-            )
+            raise ValueError(f"An X-ray must be (C, X, Y) with 1 to 4 channels, got shape {tuple(image.shape)}.")
         grey = np.tensordot(_LUMA, array[:3], axes=1) if array.shape[0] >= 3 else array[0]
         low, high = self._range(grey, image)
         inverted = _meta(image, "photometric", "00280004", "0028|0004", "PhotometricInterpretation")
@@ -107,7 +103,7 @@ class XrayToGray(Transform):
 class ScaleXray(Transform):
     """Resize to ``(size, size)`` with the aspect kept, anti-aliased by exact area average.
 
-    An image of that size is returned as it is. Not invertible by ``Invertd``.
+    An image of that size is returned as it is.
 
     Args:
         size: pixels of the square.
@@ -157,6 +153,27 @@ class ScaleXray(Transform):
         missing = (-excess // 2, -excess - (-excess // 2))
         return np.pad(array, [missing if a == axis else (0, 0) for a in range(array.ndim)])
 
+    def restore(self, image: NdarrayOrTensor, shape: Sequence[int], mode: str | None = None) -> NdarrayOrTensor:
+        """A prediction (C, size, size) back on the grid of an image of ``shape`` (columns, rows); what ``crop``
+        cut off becomes 0."""
+        if tuple(shape) == (self.size, self.size):
+            return image
+        ratio = (max(shape) if self.fit == "pad" else min(shape)) / self.size
+        array = convert_to_numpy(image)
+        for axis, side in enumerate(shape, start=1):
+            array = self._from_size(array, axis, max(1, round(side / ratio)))
+            array = resample_axis(array, axis, int(side), 1 / ratio, mode or self.mode)
+        return convert_to_dst_type(np.ascontiguousarray(array), image)[0]
+
+    def _from_size(self, array: np.ndarray, axis: int, new_size: int) -> np.ndarray:
+        """What ``_to_size`` did, undone."""
+        excess = new_size - self.size
+        if excess > 0:
+            before = excess // 2
+            sides = [(before, excess - before) if a == axis else (0, 0) for a in range(array.ndim)]
+            return np.pad(array, sides)
+        return np.take(array, np.arange(-excess // 2, -excess // 2 + new_size), axis)
+
 
 def _extent(image: NdarrayOrTensor) -> tuple[float, float]:
     """Sides in pixels; where ``LoadXray`` decoded a JPEG at a scale, its last column or row may be a part."""
@@ -187,8 +204,8 @@ class XrayToGrayd(MapTransform):
         return row
 
 
-class ScaleXrayd(MapTransform):
-    """Dictionary form of ``ScaleXray``; all keys must lie on one grid.
+class ScaleXrayd(MapTransform, InvertibleTransform):
+    """Dictionary form of ``ScaleXray``; all keys must lie on one grid; ``Invertd`` brings predictions back to it.
 
     Args:
         mode: one for all ``keys`` or one a key: ``["area", "nearest"]`` for ``["image", "lesion_mask"]``.
@@ -212,5 +229,15 @@ class ScaleXrayd(MapTransform):
         if len(shapes) > 1:
             raise ValueError(f"{self.keys} must lie on one grid, got the shapes {sorted(shapes)}.")
         for key, mode in self.key_iterator(row, self.mode):
+            shape = tuple(row[key].shape[1:])
             row[key] = self.scale(row[key], mode)
+            row[key] = self.push_transform(row[key], orig_size=shape, extra_info={"mode": mode})
+        return row
+
+    def inverse(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        row = dict(data)
+        for key in self.key_iterator(row):
+            past = self.pop_transform(row[key])
+            shape, mode = [int(n) for n in past[TraceKeys.ORIG_SIZE]], past[TraceKeys.EXTRA_INFO]["mode"]
+            row[key] = self.scale.restore(row[key], shape, mode)
         return row

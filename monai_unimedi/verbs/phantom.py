@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from typing import Any
 
 from monai_unimedi.data.phantom import VERSION, ensure_phantom
 
@@ -25,6 +26,7 @@ def main(argv: list[str]) -> int:
     splits = ("training", "validation", "test")
     counts = [dict(zip(("2d", "3d"), pair)) for pair in zip(arguments.num_2d, arguments.num_3d)]
     start = time.perf_counter()
+    numbers: dict[str, Any] = {f"num_{split}": count for split, count in zip(splits, counts)}
     try:
         datalists = ensure_phantom(
             arguments.output,
@@ -33,7 +35,7 @@ def main(argv: list[str]) -> int:
             xray_shape=arguments.xray_shape,
             num_processes=arguments.num_processes,
             show_progress=sys.stderr.isatty(),
-            **{f"num_{split}": count for split, count in zip(splits, counts)},
+            **numbers,
         )
     except ValueError as error:
         print(error, file=sys.stderr)

@@ -37,9 +37,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "phantom.json"
 CHUNK = 25
 FIELD_OF_VIEW = (384.0, 384.0, 320.0)  # mm, of a CT
-DESCRIPTION = (
-    "Synthetic chest phantoms with template reports; evidence for a mechanism, never for clinical accuracy."
-)
+DESCRIPTION = "Synthetic chest phantoms with template reports; evidence for a mechanism, never for clinical accuracy."
 
 Counts = int | Mapping[str, int]
 Chunk = tuple[str, str, int, int]
@@ -53,6 +51,7 @@ def write_phantom(
     num_test: Counts = 200,
     ct_shape: tuple[int, int, int] = (48, 48, 16),
     xray_shape: tuple[int, int] = (72, 72),
+    training_masks: bool = False,
     num_processes: int | None = None,
     show_progress: bool = False,
 ) -> dict[str, Path]:
@@ -69,6 +68,7 @@ def write_phantom(
         num_test: the same for the test split.
         ct_shape: voxels of a CT; the field of view stays 384 x 384 x 320 mm.
         xray_shape: pixels of an X-ray; the field of view stays 360 mm wide.
+        training_masks: write masks of the training phantoms too; those of the others are always there.
         num_processes: by default the number of CPU cores this process may use.
         show_progress: draw a progress bar.
 
@@ -79,7 +79,7 @@ def write_phantom(
         ValueError: When a count, a shape or the seed is out of range, or the folder holds other data.
     """
     root = Path(output_dir)
-    settings = _settings(seed, (num_training, num_validation, num_test), ct_shape, xray_shape)
+    settings = _settings(seed, (num_training, num_validation, num_test), ct_shape, xray_shape, training_masks)
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".phantom.lock"):
         _write(root, settings, num_processes, show_progress)
@@ -94,6 +94,7 @@ def ensure_phantom(
     num_test: Counts = 200,
     ct_shape: tuple[int, int, int] = (48, 48, 16),
     xray_shape: tuple[int, int] = (72, 72),
+    training_masks: bool = False,
     num_processes: int | None = None,
     show_progress: bool = False,
 ) -> dict[str, Path]:
@@ -109,6 +110,7 @@ def ensure_phantom(
         num_test: see there.
         ct_shape: see there.
         xray_shape: see there.
+        training_masks: see there; a set that has them will do where they are not asked for.
         num_processes: see there.
         show_progress: see there.
 
@@ -116,7 +118,7 @@ def ensure_phantom(
         Paths of the datalists: {"2d": ..., "3d": ...}.
     """
     root = Path(output_dir)
-    settings = _settings(seed, (num_training, num_validation, num_test), ct_shape, xray_shape)
+    settings = _settings(seed, (num_training, num_validation, num_test), ct_shape, xray_shape, training_masks)
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".phantom.lock"):
         known = _manifest(root) or {}
@@ -127,7 +129,9 @@ def ensure_phantom(
     return _datalists(root)
 
 
-def _settings(seed: int, counts: tuple[Counts, ...], ct_shape: Any, xray_shape: Any) -> dict[str, Any]:
+def _settings(
+    seed: int, counts: tuple[Counts, ...], ct_shape: Any, xray_shape: Any, training_masks: bool
+) -> dict[str, Any]:
     """Everything the set depends on, checked, in plain JSON types."""
     if int(seed) != seed or seed < 0:
         raise ValueError(f"seed must be a whole number of 0 or more, got {seed!r}")
@@ -146,6 +150,7 @@ def _settings(seed: int, counts: tuple[Counts, ...], ct_shape: Any, xray_shape: 
         "counts": table,
         "ct_shape": [int(n) for n in ct_shape],
         "xray_shape": [int(n) for n in xray_shape],
+        **({"training_masks": True} if training_masks else {}),
     }
 
 
@@ -224,20 +229,18 @@ def _make_chunk(root: Path, settings: dict[str, Any], chunk: Chunk) -> list[dict
 
 
 def _make_row(root: Path, settings: dict[str, Any], dimension: str, split: str, index: int) -> dict[str, Any]:
-    """Draw and write one phantom; returns its row. Masks are written outside training only."""
+    """Draw and write one phantom; returns its row. Masks of training phantoms are written where asked for."""
     seed = seed_sequence(settings["seed"], split, dimension, index)
     stem = f"{dimension}/{split}/{index:06d}"
     row: dict[str, Any] = {"id": f"{dimension}-{split}-{index:06d}"}
     if dimension == "3d":
-        phantom = generate_ct(
-            seed, settings["ct_shape"], [e / n for e, n in zip(FIELD_OF_VIEW, settings["ct_shape"])]
-        )
+        phantom = generate_ct(seed, settings["ct_shape"], [e / n for e, n in zip(FIELD_OF_VIEW, settings["ct_shape"])])
     else:
         phantom = generate_xray(seed, settings["xray_shape"])
     suffix = {"2d": ".png", "3d": ".nii"}[dimension]
     row["image"] = stem + suffix
     _save(root / row["image"], phantom["image"])
-    if split != "training":
+    if split != "training" or settings.get("training_masks"):
         row["lesion_mask"] = f"{stem}_mask{suffix}"
         _save(root / row["lesion_mask"], phantom["lesion_mask"])
     return {**row, **{key: phantom[key] for key in ("report", "label", "findings")}}

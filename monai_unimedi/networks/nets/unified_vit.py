@@ -116,6 +116,29 @@ class UnifiedViT(nn.Module):
             x = block(x)
         return self.norm(x)
 
+    def hidden_states(
+        self, image: torch.Tensor, layers: List[int], slice_indices: Optional[torch.Tensor] = None
+    ) -> List[torch.Tensor]:
+        """Tokens (B, 1 + N, C) after each of ``layers`` (from 0), in their order, for decoders; arguments as ``embed``.
+
+        The last layer's carry the final norm, the others are as they leave their block.
+
+        Raises:
+            ValueError: When ``layers`` are not ascending layers of this network.
+        """
+        for i, layer in enumerate(layers):
+            if layer < 0 or layer >= len(self.blocks) or (i > 0 and layer <= layers[i - 1]):
+                raise ValueError(f"layers must ascend from 0 to {len(self.blocks) - 1}, got {layers}.")
+        content, position = self.embed(image, slice_indices)
+        x = self.with_class(content + position)
+        states: List[torch.Tensor] = []
+        for i, block in enumerate(self.blocks):
+            if i <= layers[-1]:
+                x = block(x)
+                if i in layers:
+                    states.append(self.norm(x) if i == len(self.blocks) - 1 else x)
+        return states
+
     def class_attention(
         self, tokens: torch.Tensor, num_groups: int, layers: List[int], weighting: str = "attention"
     ) -> torch.Tensor:

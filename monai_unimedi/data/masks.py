@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows with masks: which classes a datalist's masks hold, and every mask looked at before training starts.
+
+Two forms, as ``prepare`` writes them. ``lesion_mask`` holds bits: bit i for finding i of the list
+``label_names``, findings may overlap. ``label`` holds a mask's path with one number a voxel, which the mapping
+``labels`` names (``{"0": "background", "1": "spleen", ...}``): classes exclude each other.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from monai_unimedi.data.datalist import check_datalist, load_datalist, read_datalist, section_names, split_by_patient
+from monai_unimedi.data.hashing import stable_hash
+
+__all__ = ["MaskClasses", "load_masked_rows", "mask_classes"]
+
+logger = logging.getLogger(__name__)
+Row = dict[str, Any]
+MASK = "label"  # MONAI's name of the key, whatever the datalist calls it
+MAX_BITS = 8
+
+
+class MaskClasses(NamedTuple):
+    """What the channels of a segmentation are.
+
+    ``names``: of the channels; ``values``: the number that stands for each in a file, or, where ``is_exclusive``
+    is false, the bit; exclusive classes begin with the background.
+    """
+
+    names: list[str]
+    values: list[int]
+    is_exclusive: bool
+
+    @property
+    def shown(self) -> list[str]:
+        """Names of the channels that figures are given for: all but the background."""
+        return self.names[1:] if self.is_exclusive else self.names
+
+
+def mask_classes(path: str | os.PathLike) -> MaskClasses:
+    """The classes of a datalist's masks.
+
+    Raises:
+        ValueError: When the datalist names no classes, has no masks, or has a finding too many for eight bits.
+    """
+    content = read_datalist(path)
+    rows = [row for section in section_names(path) if section != "unlabelled" for row in content[section]]
+    if any(isinstance(row, Mapping) and isinstance(row.get(MASK), str) for row in rows):
+        return _numbered(content.get("labels"), path)
+    names = [str(name) for name in content.get("label_names", [])]
+    if not any(isinstance(row, Mapping) and row.get("lesion_mask") for row in rows):
+        raise ValueError(
+            f"Datalist {str(path)!r} must have masks, no row has one: give each row 'label' (a mask with one number "
+            "a class) or 'lesion_mask' (bit i for finding i of label_names)."
+        )
+    if not 1 <= len(names) <= MAX_BITS:
+        raise ValueError(
+            f"Datalist {str(path)!r} must name 1 to {MAX_BITS} findings in label_names for the bits of its "
+            f"lesion_mask, got {len(names)}; more classes need masks with one number each under 'label'."
+        )
+    return MaskClasses(names, list(range(len(names))), False)
+
+
+def _numbered(labels: Any, path: str | os.PathLike) -> MaskClasses:
+    remedy = '"labels": {"0": "background", "1": "spleen", ...}'
+    try:
+        names = {int(value): str(name) for value, name in dict(labels).items()}
+    except (TypeError, ValueError):
+        raise ValueError(f"Datalist {str(path)!r} must name its masks' numbers: {remedy}.") from None
+    if 0 not in names or len(names) < 2:
+        raise ValueError(
+            f"Datalist {str(path)!r} must name the background (0) and at least one class, got {names}: {remedy}."
+        )
+    values = sorted(names)
+    return MaskClasses([names[value] for value in values], values, True)
+
+
+def load_masked_rows(
+    path: str | os.PathLike,
+    sections: Sequence[str],
+    base_dir: str | os.PathLike | None = None,
+    validation_fraction: float = 0.1,
+    label_fraction: float = 100,
+    seed: int = 0,
+) -> dict[str, list[Row]]:
+    """Rows with a mask by section, each mask under ``label``.
+
+    Args:
+        path: the datalist.
+        sections: of ``training``, ``validation`` and ``test``. Without a validation list patients of the training
+            list are split off; without a test list the validation rows are judged, as in pre-training.
+        base_dir: folder that relative paths start from; the list's own where None.
+        validation_fraction: share of the patients split off.
+        label_fraction: percent of the training list to learn from. The list's own ``training_1`` and
+            ``training_10`` are taken where ``prepare`` wrote them, else patients are drawn, smaller fractions
+            within larger ones; validation and test stay whole.
+        seed: of split and fraction.
+
+    Raises:
+        ValueError: When a section is empty, or a row lacks its mask or a file.
+    """
+    known = section_names(path)
+    found: dict[str, list[Row]] = {
+        name: _rows(path, name, base_dir) for name in ("training", "validation", "test") if name in known
+    }
+    if "validation" not in found and "training" in found:
+        found["training"], found["validation"] = split_by_patient(found["training"], validation_fraction, seed)
+    if "test" not in found and "validation" in found:
+        found["test"] = found["validation"]
+    if "training" in sections and "training" in found:
+        found["training"] = _fraction(path, found["training"], label_fraction, base_dir, seed)
+    missing = [name for name in sections if not found.get(name)]
+    if missing:
+        raise ValueError(
+            f"Datalist {str(path)!r} must have rows with masks under {', '.join(missing)}, its lists are "
+            f"{', '.join(known) or 'none'}."
+        )
+    return {name: found[name] for name in sections}
+
+
+def _fraction(
+    path: str | os.PathLike, rows: list[Row], percent: float, base_dir: str | os.PathLike | None, seed: int
+) -> list[Row]:
+    """Rows of a share of the patients, at least one; the datalist's own list of that name where there is one."""
+    if not 0 < float(percent) <= 100:
+        raise ValueError(f"label_fraction must be percent above 0 and up to 100, got {percent}.")
+    if float(percent) == 100:
+        return rows
+    name = f"training_{float(percent):g}"
+    if name in section_names(path):
+        kept = {row["id"] for row in rows}  # patients split off for validation stay out
+        return [row for row in _rows(path, name, base_dir) if row["id"] in kept]
+    patients = sorted({row["patient"] for row in rows})
+    order = np.random.RandomState(stable_hash("fraction", seed) % 2**32).permutation(len(patients))
+    chosen = {patients[i] for i in order[: max(1, round(len(patients) * float(percent) / 100))]}
+    drawn = [row for row in rows if row["patient"] in chosen]
+    logger.info("%g %% of the labels: %d of %d rows, %d patients", percent, len(drawn), len(rows), len(chosen))
+    return drawn
+
+
+def _rows(path: str | os.PathLike, section: str, base_dir: str | os.PathLike | None) -> list[Row]:
+    content = read_datalist(path, (section,))[section]
+    key = (
+        "label"
+        if any(isinstance(row, Mapping) and isinstance(row.get(MASK), str) for row in content)
+        else "lesion_mask"
+    )
+    rows = load_datalist(path, section, base_dir, path_keys=("image", key))
+    checked = check_datalist(rows, section, keys=("id", "image", key), path_keys=("image", key))
+    kept = ("id", "patient", "image")
+    return [{name: row[name] for name in kept} | {MASK: row[key], "source": Path(path).stem} for row in checked]

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of predicted masks, case by case and summed up, on the grid of the files.
+
+An image-averaged Dice that gives 1 to a correctly empty image is dominated by images without a finding, so two
+are kept apart: over the positives (the class is there in truth), and over all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+from monai.metrics.meandice import compute_dice
+from torch import Tensor
+
+from monai_unimedi.metrics.bootstrap import Figure, bootstrap_interval
+
+__all__ = ["MaskFigures", "mean_dice_positives", "summarize_segmentation"]
+
+Case = Mapping[str, Any]
+
+
+class MaskFigures:
+    """Figures of one case; call it with a decollated output of an evaluator.
+
+    Args:
+        to_channels: a mask of numbers or bits (1, X, Y[, Z]) to (C, X, Y[, Z]), 0 or 1.
+        has_background: whether channel 0 is the background, which gets no figures.
+        pred_key: the predicted mask.
+        label_key: the true mask on the same grid; its affine, or else 1 (pixels), gives the spacing in mm.
+        percentile: of the Hausdorff distance.
+    """
+
+    def __init__(
+        self,
+        to_channels: Any,
+        has_background: bool,
+        pred_key: str = "pred",
+        label_key: str = "label",
+        percentile: float = 95.0,
+    ) -> None:
+        self.to_channels = to_channels
+        self.first = int(has_background)
+        self.pred_key, self.label_key = pred_key, label_key
+        self.percentile = percentile
+
+    def __call__(self, case: Case) -> dict[str, Any]:
+        """``id`` and, by class, tensors (F,): ``dice`` (NaN where the class is absent in truth), ``dice_all`` (1
+        where it is absent in both), ``hd95`` (mm; NaN unless present in both), ``voxels`` and
+        ``predicted_voxels``.
+
+        Raises:
+            ValueError: When prediction and truth differ in shape.
+        """
+        pred, label = self._channels(case[self.pred_key]), self._channels(case[self.label_key])
+        if pred.shape != label.shape:
+            raise ValueError(
+                f"Case {case.get('id')!r}: prediction and mask must have one shape, got {tuple(pred.shape[1:])} and "
+                f"{tuple(label.shape[1:])}."
+            )
+        spacing = _spacing(case[self.label_key], pred.ndim - 1)
+        return {
+            "id": str(case.get("id", "")),
+            "patient": str(case.get("patient", case.get("id", ""))),
+            "dice": compute_dice(pred[None], label[None], ignore_empty=True)[0].double(),
+            "dice_all": compute_dice(pred[None], label[None], ignore_empty=False)[0].double(),
+            "hd95": torch.stack([self._distance(p, t, spacing) for p, t in zip(pred, label)]),
+            "voxels": label.flatten(1).sum(1).double(),
+            "predicted_voxels": pred.flatten(1).sum(1).double(),
+        }
+
+    def _channels(self, mask: Any) -> Tensor:
+        return torch.as_tensor(self.to_channels(mask)).as_subclass(Tensor)[self.first :].cpu()
+
+    def _distance(self, pred: Tensor, label: Tensor, spacing: Sequence[float]) -> Tensor:
+        if not (pred.any() and label.any()):
+            return torch.tensor(float("nan"), dtype=torch.float64)
+        pred, label = _common_box(pred, label)
+        found = compute_hausdorff_distance(
+            pred[None, None], label[None, None], True, percentile=self.percentile, spacing=list(spacing)
+        )
+        return found.double().reshape(())
+
+
+def _common_box(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Both masks cut to the box round them, one voxel wider: distances stay, a large CT takes a moment."""
+    places = torch.nonzero((one > 0) | (other > 0))
+    low, high = (places.amin(0) - 1).clamp(min=0).tolist(), (places.amax(0) + 2).tolist()
+    box = tuple(slice(a, b) for a, b in zip(low, high))
+    return one[box], other[box]
+
+
+def _spacing(mask: Any, spatial_dims: int) -> list[float]:
+    """mm along each axis in 3D; of pictures 1, so that distances are in pixels."""
+    affine = getattr(mask, "affine", None)
+    if affine is None or spatial_dims == 2:
+        return [1.0] * spatial_dims
+    return [float(length) for length in np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)[:spatial_dims]]
+
+
+def mean_dice_positives(pred: Tensor, label: Tensor) -> Tensor:
+    """(B, C, ...) of 0 and 1 to Dice (B, C), NaN where a class is absent: MONAI's, for a training's validation."""
+    return compute_dice(pred, label, ignore_empty=True)
+
+
+def summarize_segmentation(
+    cases: Sequence[Case], names: Sequence[str], unit: str = "mm", seed: int = 0
+) -> dict[str, Any]:
+    """Figures with 95 % bootstrap intervals over cases.
+
+    Args:
+        cases: from `MaskFigures`.
+        names: of the F classes.
+        unit: of the distances: ``mm``, or ``pixels`` for X-rays.
+        seed: of the resamples.
+
+    Returns:
+        ``segmentation`` (means over classes), ``by_class`` (the same and counts), ``not_available`` (sentences).
+    """
+    columns = {
+        "dice_positives": _stack(cases, "dice"),
+        "dice_all": _stack(cases, "dice_all"),
+        f"hd95_{unit}": _stack(cases, "hd95"),
+    }
+    missing: list[str] = []
+    overall = {name: _figure(values, seed) for name, values in columns.items()}
+    by_class: dict[str, Any] = {}
+    for index, name in enumerate(names):
+        figures = {key: _figure(values[:, index : index + 1], seed) for key, values in columns.items()}
+        by_class[name] = {key: figure for key, figure in figures.items() if figure is not None}
+        missing += [f"by_class.{name}.{key}: no case has it" for key, figure in figures.items() if figure is None]
+    present, found = _stack(cases, "voxels") > 0, _stack(cases, "predicted_voxels") > 0
+    counts = {
+        name: {
+            "cases": int(len(cases)),
+            "positives": int(present[:, index].sum()),
+            "missed": int((present & ~found)[:, index].sum()),
+            "false_alarms": int((found & ~present)[:, index].sum()),
+        }
+        for index, name in enumerate(names)
+    }
+    missing += [f"segmentation.{name}: no case has it" for name, figure in overall.items() if figure is None]
+    kept = {name: figure for name, figure in overall.items() if figure is not None}
+    result: dict[str, Any] = {"segmentation": kept, "by_class": by_class, "counts": counts}
+    return result | ({"not_available": missing} if missing else {})
+
+
+def _stack(cases: Sequence[Case], key: str) -> Tensor:
+    return torch.stack([case[key] for case in cases])
+
+
+def _figure(values: Tensor, seed: int) -> Figure | None:
+    return None if values.isnan().all() else bootstrap_interval(values, seed=seed)

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The segmentation bundles: trained, resumed, judged, loaded, and used on files, in 2D and 3D."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import monai.bundle
+import pytest
+import SimpleITK
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow, verify_net_in_out
+
+import monai_unimedi
+from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
+from monai_unimedi.networks.nets.segmenter import UniMediSegmenter
+from tests.bundles.conftest import SIZES as ENCODER
+from tests.bundles.conftest import same
+
+BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+TOWER = {key: value for key, value in ENCODER.items() if key != "embed_dim"} | {"num_layers": 3}
+SIZES = {**TOWER, "feature_size": 4}
+DIMENSIONS = ("2d", "3d")
+
+
+class SegmentationBundle:
+    """Runs one bundle's configs with one output folder."""
+
+    def __init__(self, source: str, output_dir: Path, phantom_dir: Path) -> None:
+        self.source = source
+        self.root = BUNDLES / f"segmentation_{source}"
+        self.output_dir = output_dir
+        self.places = {
+            "bundle_root": str(self.root),
+            "output_dir": str(output_dir),
+            "model_dir": str(output_dir / "models"),
+            "device": "cpu",
+        }
+        self.phantom = {"phantom_dir": str(phantom_dir)}
+        counts = {"training": 24 if source == "2d" else 60, "validation": 4, "test": 6}
+        self.tiny = {
+            **SIZES, **self.phantom, "num_steps": 4, "steps_per_epoch": 2, "batch_size": 4, "history_interval": 1,
+            "save_interval": 0, **{f"phantom#num_{name}": {source: count} for name, count in counts.items()},
+        }  # fmt: skip
+
+    def workflow(self, *names: str, kind: str = "train", **changes: Any) -> ConfigWorkflow:
+        files = [str(self.root / "configs" / f"{name}.json") for name in names]
+        workflow = ConfigWorkflow(files, logging_file=False, workflow_type=kind, **{**self.places, **changes})
+        workflow.initialize()
+        return workflow
+
+    def train(self, *overlays: str, **changes: Any) -> ConfigWorkflow:
+        workflow = self.workflow("train", *overlays, **{**self.tiny, **changes})
+        workflow.run()
+        workflow.finalize()
+        return workflow
+
+    def evaluate(self, **changes: Any) -> str:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            self.workflow("evaluate", kind="infer", **{**SIZES, **self.phantom, **changes}).run()
+        return printed.getvalue()
+
+
+@pytest.fixture(scope="session", params=DIMENSIONS)
+def segmented(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SegmentationBundle:
+    """A finished training; do not train it on."""
+    folder = tmp_path_factory.mktemp(f"segmentation_{request.param}")
+    bundle = SegmentationBundle(request.param, folder / "output", folder / "phantom")
+    bundle.train()
+    return bundle
+
+
+def causes(error: BaseException | None) -> str:
+    lines = []
+    while error is not None:
+        lines.append(str(error))
+        error = error.__cause__ or error.__context__
+    return "\n".join(lines)
+
+
+def another(segmented: SegmentationBundle, tmp_path: Path) -> SegmentationBundle:
+    return SegmentationBundle(segmented.source, tmp_path / "output", Path(segmented.phantom["phantom_dir"]))
+
+
+def test_training_writes_what_others_load_and_all_properties_are_there(segmented: SegmentationBundle) -> None:
+    written = {str(path.relative_to(segmented.output_dir)) for path in segmented.output_dir.rglob("*")}
+    assert {"resume.pt", "history.jsonl", "training.json", "models/model.pt", "models/encoder.json"} <= written
+    lines = [json.loads(line) for line in (segmented.output_dir / "history.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "val_val_dice" in line] == [2, 4]
+    assert segmented.workflow("train", **segmented.tiny).check_properties() == []
+    assert segmented.workflow("inference", kind="infer", **SIZES).check_properties() == []
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_stopped_run_ends_with_the_same_weights(segmented: SegmentationBundle, tmp_path: Path, step: int) -> None:
+    bundle = another(segmented, tmp_path)
+
+    def stop(engine: Any) -> None:
+        if engine.state.iteration == step + 1:
+            raise KeyboardInterrupt
+
+    workflow = bundle.workflow("train", **bundle.tiny)
+    workflow.trainer.add_event_handler(Events.ITERATION_STARTED, stop)
+    with pytest.raises((KeyboardInterrupt, RuntimeError)):
+        workflow.run()
+    bundle.train()
+    whole, parts = (
+        torch.load(each.output_dir / "resume.pt", weights_only=True)["objects"] for each in (segmented, bundle)
+    )
+    assert [name for name in whole if not same(whole[name], parts[name])] == []
+
+
+def test_evaluation_prints_a_table_and_writes_metrics_and_one_page(segmented: SegmentationBundle) -> None:
+    printed = segmented.evaluate()
+    assert "dice_positives" in printed
+    metrics = json.loads((segmented.output_dir / "metrics.json").read_text())
+    assert {"segmentation", "by_class", "counts", "seconds", "phantom"} <= set(metrics)
+    figure = metrics["segmentation"]["dice_all"]
+    assert figure["count"] == 6
+    assert figure["low"] <= figure["value"] <= figure["high"]
+    page = (segmented.output_dir / "report.html").read_text()
+    assert 'class="f' in page
+    assert not re.search(r"(?:src|href)=\"?https?:", page)
+
+
+def test_predicted_masks_lie_on_the_grid_of_their_files(segmented: SegmentationBundle, tmp_path: Path) -> None:
+    folder = Path(segmented.phantom["phantom_dir"]) / segmented.source / "test"
+    images = sorted(str(path) for path in folder.iterdir() if "mask" not in path.name)[:2]
+    changes = {"images": images, "output_dir": str(tmp_path)} | (
+        {"extension": ".nrrd"} if segmented.source == "3d" else {}
+    )
+    segmented.workflow("inference", kind="infer", **{**SIZES, **changes}).run()
+    with (tmp_path / "segments.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 6
+    for path, row in zip(images, rows[::6]):
+        image, mask = SimpleITK.ReadImage(path), SimpleITK.ReadImage(str(tmp_path / row["file"]))
+        assert mask.GetSize() == image.GetSize()
+        if segmented.source == "3d":
+            assert mask.GetSpacing() == pytest.approx(image.GetSpacing())
+            assert mask.GetDirection() == pytest.approx(image.GetDirection())
+
+
+def test_pretrained_encoder_is_loaded_and_wrong_sizes_are_refused(
+    segmented: SegmentationBundle, tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    tower = UniMediImageEncoder(
+        patch_size=(12, 12), patch_depth=8, grid_size=(6, 6), num_depths=16, embed_dim=8, **TOWER
+    )
+    torch.save(tower.state_dict(), tmp_path / "model.pt")
+    bundle = another(segmented, tmp_path)
+    workflow = bundle.workflow("train", **{**bundle.tiny, "pretrained": str(tmp_path / "model.pt")})
+    workflow.parser.get_parsed_content("train#trainer")
+    network = workflow.parser.get_parsed_content("network")
+    assert torch.equal(network.encoder.vit.mask_token, tower.vit.mask_token)
+    with pytest.raises(RuntimeError) as caught:
+        bundle.train(pretrained=str(tmp_path / "model.pt"), hidden_size=48)
+    assert "must match the network's image tower" in causes(caught.value)
+    assert not (bundle.output_dir / "models").exists()
+
+
+def test_frozen_overlay_trains_the_decoder_alone(segmented: SegmentationBundle, tmp_path: Path) -> None:
+    bundle = another(segmented, tmp_path)
+    workflow = bundle.workflow("train", "frozen", **bundle.tiny)
+    before = {k: v.clone() for k, v in workflow.parser.get_parsed_content("network_def").state_dict().items()}
+    workflow.run()
+    after = workflow.parser.get_parsed_content("network").state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder"}
+
+
+def test_network_is_built_without_data_and_loaded_with_the_trained_weights(
+    segmented: SegmentationBundle, tmp_path: Path
+) -> None:
+    bundle = SegmentationBundle(segmented.source, tmp_path / "output", tmp_path / "phantom")
+    assert isinstance(bundle.workflow("train").network_def, UniMediSegmenter)
+    assert not (tmp_path / "phantom").exists()
+    folder = tmp_path / f"segmentation_{segmented.source}"
+    (folder / "models").mkdir(parents=True)
+    shutil.copytree(bundle.root / "configs", folder / "configs")
+    for name in ("train", "inference"):
+        path = folder / "configs" / f"{name}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | SIZES))
+    trained = torch.load(segmented.output_dir / "models" / "model.pt", weights_only=True)
+    torch.save(trained, folder / "models" / "model.pt")
+    network = monai.bundle.load(folder.name, bundle_dir=str(tmp_path), source="github")
+    assert all(torch.equal(value, trained[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("source", DIMENSIONS)
+def test_metadata_fits_the_schema_and_the_network(source: str, repository: Path) -> None:
+    configs = BUNDLES / f"segmentation_{source}" / "configs"
+    metadata = json.loads((configs / "metadata.json").read_text())
+    assert metadata["version"] == monai_unimedi.__version__
+    assert metadata["version"] in metadata["changelog"]
+    verify_net_in_out(
+        "network_def",
+        meta_file=str(configs / "metadata.json"),
+        config_file=str(configs / "inference.json"),
+        device="cpu",
+    )
+    schema = repository.parent / "shared" / "schema" / metadata["schema"].rsplit("/", 1)[-1]
+    if not schema.is_file():
+        pytest.skip(f"no schema at {schema}")
+    jsonschema.validate(metadata, json.loads(schema.read_text()))
+
+
+@pytest.mark.parametrize("source", DIMENSIONS)
+def test_configs_agree_on_sizes_and_network(source: str) -> None:
+    configs = BUNDLES / f"segmentation_{source}" / "configs"
+    train, evaluate, inference = (
+        json.loads((configs / f"{name}.json").read_text()) for name in ("train", "evaluate", "inference")
+    )
+    for name in ("sizes", "classes", *train["sizes"]):
+        assert train[name] == evaluate[name] == inference[name], name
+    own = {"frozen", "prior"}  # of training alone
+    assert {key: value for key, value in train["network_def"].items() if key not in own} == inference["network_def"]
+    assert evaluate["network_def"] == inference["network_def"]
+
+
+@pytest.mark.parametrize(
+    ("overlay", "source"),
+    [("rsna", "2d"), ("siim", "2d"), ("btcv", "3d"), ("msd", "3d"), ("frozen", "2d"), ("frozen", "3d")],
+)
+def test_overlays_name_keys_that_are_there_and_build_their_network(overlay: str, source: str, tmp_path: Path) -> None:
+    configs = BUNDLES / f"segmentation_{source}" / "configs"
+    content = json.loads((configs / f"{overlay}.json").read_text())
+    assert set(content) <= set(json.loads((configs / "train.json").read_text()))
+    bundle = SegmentationBundle(source, tmp_path / "output", tmp_path / "phantom")
+    changes = {"hidden_size": 24, "num_heads": 2, "mlp_dim": 24, "feature_size": 2}
+    network = bundle.workflow("train", overlay, **changes).network_def
+    names = bundle.workflow("train", overlay, **changes).parser.get_parsed_content("class_names")
+    assert network.decoder.get_submodule("out.conv.conv").out_channels == len(names)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 90}, "fewer than its batch of 90"),
+        ({"pretrained": "nowhere.pt"}, "nowhere.pt"),
+        ({"datalist": "nowhere.json"}, "nowhere.json"),
+        ({"label_fraction": 0}, "label_fraction"),
+        ({"class_names": ["a"], "class_values": [0], "out_channels": 1}, "The classes must be those of the datalist"),
+        ({"num_layers": 2}, "a layer for each of the decoder's 3 stages"),
+    ],
+)
+def test_bad_settings_stop_with_a_sentence(
+    segmented: SegmentationBundle, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    bundle = another(segmented, tmp_path)
+    with pytest.raises((RuntimeError, ValueError, OSError)) as caught:
+        bundle.train(**changes)
+    assert message in causes(caught.value)
+
+
+def test_model_of_other_sizes_names_the_options(segmented: SegmentationBundle) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        segmented.evaluate(feature_size=8)
+    assert "--feature_size '4'" in causes(caught.value)
+
+
+def test_several_processes_overlay_trains_as_one_process_does(
+    segmented: SegmentationBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, equal: Callable[[Any, Any], bool]
+) -> None:
+    import ignite.distributed
+
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    for name in ("_model", "_need_to_sync"):  # Ignite goes on taking this process for one of several
+        monkeypatch.setattr(ignite.distributed.utils, name, getattr(ignite.distributed.utils, name))
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    bundle = another(segmented, tmp_path)
+    bundle.train("multi_gpu_train")
+    assert not torch.distributed.is_initialized()
+    models = [each.output_dir / "models" / "model.pt" for each in (segmented, bundle)]
+    assert equal(*(torch.load(file, weights_only=True) for file in models))

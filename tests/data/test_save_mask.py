@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mask files: names that do not collide, the table, DICOM SEG on its series' grid."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_unimedi.data.save_mask import MaskWriter
+from monai_unimedi.transforms import LoadVolumed
+from tests.data.broken_inputs import series
+
+
+def xray_case(name: str) -> dict[str, Any]:
+    pred = torch.zeros(1, 6, 4, dtype=torch.uint8)
+    pred[0, 1:3, 1] = 3
+    image = MetaTensor(torch.zeros(1, 6, 4), meta={"filename_or_obj": f"/data/{name}"})
+    return {"id": name, "pred": pred, "image": image}
+
+
+def test_table_and_labels_say_what_the_files_hold(tmp_path: Path) -> None:
+    writer = MaskWriter(tmp_path, ["nodule", "effusion"], [0, 1], False)
+    writer.finish([writer(xray_case("deeper/a.png")), writer(xray_case("deeper/a.jpg")), writer(xray_case("../b.png"))])
+    with (tmp_path / "segments.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows[::2]] == [
+        "masks/deeper/a_seg.png", "masks/deeper/a.jpg_seg.png", "masks/b_seg.png",
+    ]  # fmt: skip
+    assert {row["voxels"] for row in rows} == {"2"}
+    assert len(json.loads((tmp_path / "segments.json").read_text())) == 6
+    labels = json.loads((tmp_path / "labels.json").read_text())
+    assert labels == {"meaning": "bit", "labels": {"0": "nodule", "1": "effusion"}}
+    assert all((tmp_path / row["file"]).is_file() for row in rows)
+    assert not list(tmp_path.rglob(".part*"))
+
+
+def test_unknown_extension_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.nii\.gz, \.nii, \.nrrd, \.dcm"):
+        MaskWriter(tmp_path, ["a"], [0], False, ".mat")
+
+
+def with_frame(slices: list[pydicom.Dataset]) -> None:
+    for data in slices:
+        data.FrameOfReferenceUID = "1.2.3"
+
+
+@pytest.mark.parametrize("is_exclusive", [True, False])
+def test_dicom_seg_holds_each_class_on_the_slice_it_was_found_on(tmp_path: Path, is_exclusive: bool) -> None:
+    pytest.importorskip("highdicom")
+    path = tmp_path / series(tmp_path, "ct", with_frame)["image"]
+    image: Any = LoadVolumed("image")({"image": str(path)})["image"]
+    mask = torch.zeros(image.shape, dtype=torch.uint8)
+    mask[0, 3:9, 4:7, 5] = 1
+    mask[0, 20:22, 30:33, 8] = 2
+    names, values = (["background", "a", "b"], [0, 1, 2]) if is_exclusive else (["a", "b"], [0, 1])
+    writer = MaskWriter(tmp_path / "out", names, values, is_exclusive, ".dcm")
+    rows = writer({"id": "ct", "pred": MetaTensor(mask, affine=image.affine), "image": image})
+    assert [row["voxels"] for row in rows] == [18, 6]
+    found = pydicom.dcmread(tmp_path / "out" / rows[0]["file"])
+    assert found.Modality == "SEG"
+    assert [segment.SegmentLabel for segment in found.SegmentSequence] == ["a", "b"]
+    frames = {}
+    for frame, pixels in zip(found.PerFrameFunctionalGroupsSequence, found.pixel_array):
+        number = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        place = np.array([*map(float, frame.PlanePositionSequence[0].ImagePositionPatient), 1.0])
+        slice_index = round((np.linalg.inv(np.diag([-1, -1, 1, 1]) @ image.affine.numpy()) @ place)[2])
+        if pixels.any():
+            frames[number] = (slice_index, pixels)
+    assert {number: index for number, (index, _) in frames.items()} == {1: 5, 2: 8}
+    np.testing.assert_array_equal(frames[1][1].T, mask[0, :, :, 5].numpy() == 1)
+    np.testing.assert_array_equal(frames[2][1].T, mask[0, :, :, 8].numpy() == 2)
+
+
+def test_dicom_seg_of_another_file_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    case = {
+        "id": "ct.nii",
+        "pred": MetaTensor(torch.zeros(1, 4, 4, 4, dtype=torch.uint8), affine=torch.eye(4)),
+        "image": MetaTensor(torch.zeros(1, 4, 4, 4), meta={"filename_or_obj": str(tmp_path / "ct.nii")}),
+    }
+    with pytest.raises(ValueError, match="folder of DICOM slices"):
+        MaskWriter(tmp_path, ["a"], [0], False, ".dcm")(case)

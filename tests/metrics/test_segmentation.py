@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dice and HD95 by hand, with classes that are absent in truth, in the prediction, or in both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_unimedi.metrics.segmentation import MaskFigures, summarize_segmentation
+from monai_unimedi.transforms import MaskToChannels
+
+
+def case(pred: torch.Tensor, label: torch.Tensor, spacing: tuple[float, ...] = (1.0, 1.0, 1.0)) -> dict[str, Any]:
+    affine = torch.diag(torch.tensor([*spacing, 1.0], dtype=torch.float64))
+    return {"id": "a", "pred": pred, "label": MetaTensor(label, affine=affine)}
+
+
+def masks() -> tuple[torch.Tensor, torch.Tensor]:
+    pred, label = torch.zeros(1, 20, 20, 10, dtype=torch.uint8), torch.zeros(1, 20, 20, 10, dtype=torch.uint8)
+    return pred, label
+
+
+def test_dice_of_half_a_box_is_two_thirds_and_distances_are_in_mm() -> None:
+    pred, label = masks()
+    label[0, 4:8, 4:8, 2:6] = 1
+    pred[0, 4:8, 4:8, 4:6] = 1
+    record = MaskFigures(MaskToChannels([0], False), False, percentile=100.0)
+    found = record(case(pred, label, (1.0, 1.0, 5.0)))
+    assert found["dice"].tolist() == pytest.approx([2 / 3])
+    assert found["hd95"].tolist() == pytest.approx([10.0])  # two slices of 5 mm
+    assert found["voxels"].tolist() == [64]
+
+
+def test_absent_classes_count_in_dice_over_all_alone() -> None:
+    pred, label = masks()
+    label[0, 4:8, 4:8, 4:8] = 1  # bit 0 in truth alone
+    pred[0, 0, 0, 0] = 2  # bit 1 in the prediction alone; bit 2 in neither
+    found = MaskFigures(MaskToChannels([0, 1, 2], False), False)(case(pred, label))
+    assert found["dice"][0] == 0
+    assert found["dice"][1:].isnan().all()
+    assert found["dice_all"].tolist() == [0, 0, 1]
+    assert found["hd95"].isnan().all()
+
+
+def test_background_of_exclusive_classes_gets_no_figure() -> None:
+    pred, label = masks()
+    label[0, 2:6], pred[0, 2:6] = 7, 7
+    found = MaskFigures(MaskToChannels([0, 7], True), True)(case(pred, label))
+    assert found["dice"].tolist() == [1.0]
+    assert found["hd95"].tolist() == [0.0]
+
+
+def test_summary_keeps_positives_and_all_apart_and_counts() -> None:
+    record = MaskFigures(MaskToChannels([0, 1], False), False)
+    cases = []
+    for index in range(4):
+        pred, label = masks()
+        if index < 2:
+            label[0, 4:8, 4:8, 4:8] = 1
+        if index == 0:
+            pred[0, 4:8, 4:8, 4:8] = 1
+        if index == 3:
+            pred[0, 0, 0, 0] = 1
+        cases.append(record(case(pred, label)))
+    summary = summarize_segmentation(cases, ["a", "b"])
+    figures = summary["by_class"]["a"]
+    assert figures["dice_positives"]["value"] == 0.5
+    assert figures["dice_positives"]["count"] == 2
+    assert figures["dice_all"]["value"] == 0.5
+    assert figures["hd95_mm"]["count"] == 1
+    assert summary["counts"]["a"] == {"cases": 4, "positives": 2, "missed": 1, "false_alarms": 1}
+    assert summary["segmentation"]["dice_positives"]["value"] == 0.5
+    assert "by_class.b.dice_positives: no case has it" in summary["not_available"]
+
+
+def test_other_shapes_are_refused() -> None:
+    pred, label = masks()
+    with pytest.raises(ValueError, match="must have one shape"):
+        MaskFigures(MaskToChannels([0], False), False)(case(pred[:, 1:], label))
