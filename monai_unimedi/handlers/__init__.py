@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .best_model import BestModel
+from .cases import CaseRecorder
 from .collapse_stop import CollapseStop
 from .early_stop import EarlyStop
 from .embedding_saver import EmbeddingSaver
@@ -18,6 +19,7 @@ from .training_record import TrainingRecord, peak_memory_gb
 
 __all__ = [
     "BestModel",
+    "CaseRecorder",
     "CollapseStop",
     "EarlyStop",
     "EmbeddingSaver",

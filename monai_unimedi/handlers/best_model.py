@@ -33,7 +33,7 @@ class BestModel:
     Args:
         model_dir: where the files go.
         network: the training module.
-        part: attribute of `network` whose `state_dict` is `model.pt`: `student` or `teacher`.
+        part: attribute of `network` whose `state_dict` is `model.pt`: `student` or `teacher`; None takes all.
         save_text: called with an empty folder, writes the text tower and its tokenizer there.
         card: written as `encoder.json`: how the tower is built and how files become its input.
     """
@@ -42,7 +42,7 @@ class BestModel:
         self,
         model_dir: str | Path,
         network: nn.Module,
-        part: str = "student",
+        part: str | None = "student",
         save_text: Callable[[Path], Any] | None = None,
         card: Mapping[str, Any] | None = None,
     ) -> None:
@@ -83,7 +83,9 @@ class BestModel:
         if rank() > 0:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_tensors(self.folder / "model.pt", getattr(unwrap(self.network), self.part).state_dict())
+        network = unwrap(self.network)
+        part = network if self.part is None else getattr(network, self.part)
+        save_tensors(self.folder / "model.pt", part.state_dict())
         if self.card is not None:
             text = json.dumps(self.card, indent=2) + "\n"
             write_atomically(self.folder / "encoder.json", lambda file: file.write(text.encode()))

@@ -29,12 +29,12 @@ class TrainingRecord:
 
     Args:
         output_dir: the run's folder.
-        part: attribute of the network that holds the image tower.
+        part: attribute of the network that holds the image tower; None counts the whole network.
         details: further plain values, such as the seed.
     """
 
     def __init__(
-        self, output_dir: str | Path, part: str = "student", details: Mapping[str, Any] | None = None
+        self, output_dir: str | Path, part: str | None = "student", details: Mapping[str, Any] | None = None
     ) -> None:
         self.path = Path(output_dir) / "training.json"
         self.part = part
@@ -50,7 +50,7 @@ class TrainingRecord:
         record = {
             "steps": engine.completed_steps,
             "seconds": round(engine.train_seconds, 3),
-            "parameters": _count(getattr(network, self.part)),
+            "parameters": _count(network if self.part is None else getattr(network, self.part)),
             "parameters_in_training": _count(network),
             "peak_memory_gb": round(peak_memory_gb(), 3),
             **self.details,
