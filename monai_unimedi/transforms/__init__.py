@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .augment import RandChestAugment, RandChestAugmentd
 from .checks import CheckImage, CheckImaged, RowError, row_location
+from .crop_around import CropAroundd
 from .load_volume import LoadVolume, LoadVolumed
 from .load_xray import LoadXray, LoadXrayd
 from .report import RandReportSentences, RandReportSentencesd, ReportText, ReportTextd
@@ -14,6 +15,7 @@ from .xray import ScaleXray, ScaleXrayd, XrayToGray, XrayToGrayd
 __all__ = [
     "CheckImage",
     "CheckImaged",
+    "CropAroundd",
     "CropOrPadBody",
     "CropOrPadBodyd",
     "LoadVolume",
