@@ -33,9 +33,9 @@ def sentence_rows(
 
     Returns:
         ``{"words", "colour", "name", "cells", "overlay", "peak", "best"}`` each; none where nothing was grounded.
-        `cells`, of a CT, are ``{"slice", "strength", "edges"}`` with `strength` in [0, 1] and `edges` the borders of the true
-        lesion's range; `overlay`, of an X-ray, is a picture as a data URI, to be shown as strongly as `peak`, the
-        largest strength, says. `best` is the place of the best score.
+        `cells`, of a CT, are ``{"slice", "strength", "edges"}``: `strength` in [0, 1], `edges` the borders of the
+        true lesion's range; `overlay`, of an X-ray, is a picture as a data URI, to be shown as strongly as `peak`,
+        the largest strength, says. `best` is the place of the best score.
     """
     sentences = (arrays.get("grounding") or {}).get(row, ())
     strengths = _strengths([one["scores"] for one in sentences])

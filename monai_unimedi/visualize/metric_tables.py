@@ -34,6 +34,10 @@ WORDS = {
     "small": "small lesions",
     "centre_prior": "centre prior",
     "slice_selection": "Slice selection",
+    "grounding": "What a sentence leads to",
+    "sentence": "the finding's sentence",
+    "other_sentence": "the other finding's sentence",
+    "other_image": "its sentence on another image",
 }
 PERCENT_COLUMNS = {"1", "10", "100"}
 

@@ -42,6 +42,8 @@ def test_metrics_file_has_the_agreed_keys(metrics: dict[str, Any]) -> None:
         assert set(hits["hit@1"]) == FIGURE
     assert {"by_finding", "lift"} <= set(metrics["slice_selection"])
     assert {"pointing_game", "random", "centre_prior"} <= set(metrics["xray_localization"])
+    judged = [metrics["grounding"].get(source, {}) for source in ("2d", "3d")]
+    assert any(set(found.get("sentence", {})) == {"hit@1", "hit@2", "hit@4"} for found in judged)
     crossing = {f"{kind}_{way}" for kind in ("map", "control") for way in ("2d_to_3d", "3d_to_2d")}
     assert crossing | {"modality_probe_accuracy", "by_finding"} <= set(metrics["cross_dimension"])
     assert set(metrics["retrieval"]["2d"]["image_to_report"]["R@1"]) == FIGURE

@@ -44,6 +44,16 @@ def arrays(source: str, num_cases: int, seed: int) -> dict[str, Any]:
         "lesion_mask": mask,
         "attention": torch.rand(num_cases, *[2, 2, 8][: len(size)], generator=generator),
     }
+    places = (2, 2) if source == "2d" else (8,)
+    result["grounding"] = {
+        case: [
+            {"sentence": name, "finding": LABEL_NAMES.index(name)}
+            | {key: torch.rand(places, generator=generator) for key in ("scores", "other_scores")}
+            for name in row
+        ]
+        for case, row in enumerate(names)
+        if len(row) > 1
+    }
     if source == "3d":
         result["slice_scores"] = (mask != 0).flatten(1, 2).any(dim=1).float()
     return result
@@ -80,6 +90,9 @@ def agreed_keys() -> set[str]:
     keys |= {f"slice_selection/{s}/{m}/{k}" for s in ("all", "small") for m in SELECTORS for k in hits}
     keys |= {f"slice_selection/by_finding/{f}" for f in LABEL_NAMES} | {"slice_selection/lift"}
     keys |= {f"xray_localization/{k}" for k in ("pointing_game", "random", "centre_prior")}
+    sentences = ("sentence", "attention", "random", "other_sentence", "other_image")
+    keys |= {f"grounding/{s}/{m}/{k}" for s in ("2d", "3d") for m in sentences for k in hits[:3]}
+    keys |= {f"grounding/2d/centre_prior/{k}" for k in hits[:3]}
     keys |= {f"cross_dimension/{k}" for k in CROSS} | {f"cross_dimension/by_finding/{f}" for f in LABEL_NAMES}
     networks = ("trained", "untrained")
     return keys | {f"linear_probe/{n}/{s}/{p}" for n in networks for s in ("2d", "3d") for p in (1, 10, 100)}
@@ -172,7 +185,7 @@ def test_same_seed_gives_the_same_figures(everything: dict[str, Any], metrics: d
 
 def test_table_has_a_line_for_every_agreed_figure(metrics: dict[str, Any]) -> None:
     table = format_table(metrics)
-    assert len(table.splitlines()) == len(agreed_keys()) + 6
+    assert len(table.splitlines()) == len(agreed_keys()) + 7
     assert max(len(line) for line in table.splitlines()) < 110
 
 
