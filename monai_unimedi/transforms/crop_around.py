@@ -46,7 +46,9 @@ class CropAroundd(MapTransform):
         """
         row = dict(data)
         if row.get(self.centre_key) is None:
-            raise ValueError(f"the row must have {self.centre_key!r} [x, y, z] in mm (left, posterior, superior), got none")
+            raise ValueError(
+                f"the row must have {self.centre_key!r} [x, y, z] in mm (left, posterior, superior), got none"
+            )
         for key in self.key_iterator(row):
             row[key] = self._crop(row[key], np.asarray(row[self.centre_key], dtype=np.float64))
         return row
