@@ -22,7 +22,7 @@ _SPOKEN = re.compile(
     re.IGNORECASE,
 )
 _SPOKEN_END = re.compile(
-    r"[\s.,]*\b(?:new line|newline|next line|new paragraph|next paragraph|next section|end of section|end section"
+    r"[\s,]*\b(?:new line|newline|next line|new paragraph|next paragraph|next section|end of section|end section"
     r"|punto y aparte|neue zeile|neuer absatz|nouvelle ligne|end paragraph)[\s.]*$",
     re.IGNORECASE,
 )
@@ -66,8 +66,8 @@ def _shorter(texts: Sequence[str]) -> list[str] | None:
     label = _LABEL.match(texts[0]) or _LABEL.match(texts[-1])
     if label and sum(text.startswith(label.group()) for text in texts) > 1:
         return [text.removeprefix(label.group()) for text in texts]
-    if all(_SUBNUMBER.match(text) for text in texts):
-        return [_SUBNUMBER.sub("", text) for text in texts]
+    if all(_SUBNUMBER.match(text) for text in texts) or all(text.startswith(("A. ", "a) ")) for text in texts):
+        return [text.partition(" ")[2] for text in texts]
     last_words = {text.split()[-1] for text in texts[:-1]}
     if len(texts) > 2 and len(last_words) == 1 and (word := last_words.pop()).isupper() and word.isalpha():
         return [text.removesuffix(word) for text in texts]

@@ -45,7 +45,7 @@ _SPACED = re.compile(r"^[^\w\n]*(?:\d[.)] )?(?:[^\W\d_] ){4,}[^\W\d_](?!\w)", re
 
 _RULER = re.compile(r"^(?=(?:[ \t]*[^\s]){3})(?:[^\w\n]|_)+$", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:[•▪◦●‣∙·]+|[-*–—>+]+(?=[ \t]))[ \t]*", re.MULTILINE)
-_ROW = re.compile(r"^[ \t]*[|│║┃¦][ \t]?(?P<text>.*?)[ \t]*[|│║┃¦]?[ \t]*$", re.MULTILINE)
+_ROW = re.compile(r"^(?:[ \t]*[|│║┃¦])+[ \t]?(?P<text>.*?)[ \t]*[|│║┃¦]?[ \t]*$", re.MULTILINE)
 _TABLE_ROW = re.compile(r"[ \t]*\|[ \t]*$", re.MULTILINE)
 _BROKEN_WORD = re.compile(r"(?<=\w)-\n[ \t]*(?=\w)")
 

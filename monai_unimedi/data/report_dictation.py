@@ -56,7 +56,7 @@ _END = re.compile(
 _MAY_BE_DICTATION = re.compile(
     r"(?i)\bby\b|sign|agree|attest|certif|recogni|dictat|transcri|errors?\b|end of|\bfin de|final|"
     r"preliminary|unsigned|radiologist|physician|resident|attending|author|technolog|radiograph|"
-    r"\b[dt]{1,2} ?:|\bpor\b|\bvon\b|durch|\bpar\b|status|^\W*end\W*$"
+    r"\b[dt]{1,2} ?:|\bpor\b|\bvon\b|durch|\bpar\b|status|(?m:^\W*end\W*$)"
 )
 _LONG_SIGNATURE = 160
 _SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bDr)(?<!\bMr)\.\s+(?=[A-Z\d])")

@@ -13,7 +13,7 @@ __all__ = ["without_trailer"]
 
 _FORMAL = re.compile(
     r"""\b(?:(?:sign|dictat|transcri|verif|authenticat|authori[sz]|approv|finali[sz]|validat|releas|electronic
-    |radiolog|radiograph|technolog|colegiad|copyright|telephon)\w*
+    |radiolo|radiograph|technolog|colegiad|copyright|telephon)\w*
     |typed|typist|provider|physician|doctor|dra?|dott|prof|resident|attending|fellow|consultant|registrar|author
     |printed|job|workstation|status|accession|mrn|dob|npi|gmc|phone|tel|fax|pager|cc|reported|reviewed|read\ by
     |dated?|time|page|firma\w*|fdo|m[eé]dico|fecha|(?:fach|ober|chef)?arzt|m[eé]decin|hospital|department|clinic
