@@ -22,13 +22,16 @@ _SPOKEN = re.compile(
     re.IGNORECASE,
 )
 _SPOKEN_END = re.compile(
-    r"[\s.,]*\b(?:new line|newline|next line|new paragraph|next paragraph|next section|end of section|end section"
+    r"[\s,]*\b(?:new line|newline|next line|new paragraph|next paragraph|next section|end of section|end section"
     r"|punto y aparte|neue zeile|neuer absatz|nouvelle ligne|end paragraph)[\s.]*$",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"(?:[^\W\d][\w ]{0,20}[ \t]*=+>?|(?i:text|value|content|body|note|texto|[A-Z])[ \t]*:)\s*")  # "text = " before each
+_LABEL = re.compile(  # "text = " before each
+    r"(?:[^\W\d][\w ]{0,20}[ \t]*=+>?|(?i:text|value|content|body|note|texto|[A-Z])[ \t]*:)\s*"
+)
 _CONTENT = re.compile(r"(?:text|value|content)[ \t]*[:=]+[ \t]*", re.IGNORECASE)
 _BEFORE_COLON = re.compile(r"(?P<text>[^\n:]{0,30}(?::\d{2})*):[ \t]*")
+_SUBNUMBER = re.compile(r"\d{1,2}\.\d{1,2}[.)]?[ \t]+")
 _TAIL_LINE = re.compile(r"\n[ \t]*(?:[^\w\s][ \t]*){1,3}$")
 _MOST = 12  # symbols on either side
 
@@ -63,6 +66,11 @@ def _shorter(texts: Sequence[str]) -> list[str] | None:
     label = _LABEL.match(texts[0]) or _LABEL.match(texts[-1])
     if label and sum(text.startswith(label.group()) for text in texts) > 1:
         return [text.removeprefix(label.group()) for text in texts]
+    if all(_SUBNUMBER.match(text) for text in texts) or all(text.startswith(("A. ", "a) ")) for text in texts):
+        return [text.partition(" ")[2] for text in texts]
+    last_words = {text.split()[-1] for text in texts[:-1]}
+    if len(texts) > 2 and len(last_words) == 1 and (word := last_words.pop()).isupper() and word.isalpha():
+        return [text.removesuffix(word) for text in texts]
     if shared := _shared(texts):
         return [text[len(shared) :] for text in texts]
     if sum(_SPOKEN.match(text) is not None for text in texts) > 1:

@@ -8,6 +8,7 @@ makes one line of a section; :func:`clean_text` is the part of it that any text 
 from __future__ import annotations
 
 import html
+import itertools
 import re
 import unicodedata
 
@@ -44,7 +45,7 @@ _SPACED = re.compile(r"^[^\w\n]*(?:\d[.)] )?(?:[^\W\d_] ){4,}[^\W\d_](?!\w)", re
 
 _RULER = re.compile(r"^(?=(?:[ \t]*[^\s]){3})(?:[^\w\n]|_)+$", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:[•▪◦●‣∙·]+|[-*–—>+]+(?=[ \t]))[ \t]*", re.MULTILINE)
-_ROW = re.compile(r"^[ \t]*[|│║┃¦][ \t]?(?P<text>.*?)[ \t]*[|│║┃¦]?[ \t]*$", re.MULTILINE)
+_ROW = re.compile(r"^(?:[ \t]*[|│║┃¦])+[ \t]?(?P<text>.*?)[ \t]*[|│║┃¦]?[ \t]*$", re.MULTILINE)
 _TABLE_ROW = re.compile(r"[ \t]*\|[ \t]*$", re.MULTILINE)
 _BROKEN_WORD = re.compile(r"(?<=\w)-\n[ \t]*(?=\w)")
 
@@ -57,7 +58,8 @@ def clean_text(text: str) -> str:
 
 def clean_piece(piece: str) -> str:
     """A section's text as one clean line: rulers, bullets, dictation and marks gone, broken words joined."""
-    piece = _BROKEN_WORD.sub("-", _BULLET.sub("", _RULER.sub("", without_dictation(piece.replace(BOLD, " ").replace(HEADED, " ")))))
+    piece = without_dictation(piece.replace(BOLD, " ").replace(HEADED, " "))
+    piece = _BROKEN_WORD.sub("-", _BULLET.sub("", _RULER.sub("", piece)))
     if "|" in piece:
         piece = _TABLE_ROW.sub("", piece)
     cleaned = clean_text(piece).lstrip(": ")
@@ -88,5 +90,5 @@ def _without_line_numbers(text: str) -> str:
     """The text without the number that each of its lines has."""
     numbers = [int(number) for number in _LINE_NUMBER.findall(text)]
     is_numbered = len(numbers) > 2 and len(numbers) == sum(map(bool, map(str.strip, text.split("\n"))))
-    are_rising = all(after - before in (0, 1) for before, after in zip(numbers, numbers[1:]))
+    are_rising = all(after - before in (0, 1) for before, after in itertools.pairwise(numbers))
     return _LINE_NUMBER.sub("", text) if is_numbered and are_rising else text

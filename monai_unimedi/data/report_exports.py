@@ -87,8 +87,10 @@ def _walk(value: Any, is_inside: bool) -> Iterator[str]:
         title = _title(value)
         if title:
             yield set_off(title)
+        has_content = is_inside and any(str(key).lower() in _CONTENT for key in value)
         for key, part in value.items():
-            if title and part == title:
+            is_code = has_content and isinstance(part, str) and " " not in part and str(key).lower() not in _CONTENT
+            if (title and part == title) or is_code:
                 continue
             yield from _member(str(key), part, is_inside or bool(title), bool(title))
 

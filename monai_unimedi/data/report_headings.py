@@ -156,7 +156,7 @@ _FOLDED = {
     for code in [*range(0x41, 0x5B), *range(0xC0, 0x180), *range(0x370, 0x460)]
     if len(fold_to := unicodedata.normalize("NFD", chr(code))[0].lower()) == 1
 }
-_FOLDED |= str.maketrans("_ıøłđæßØŁĐÆ", " ioldasolda")
+_FOLDED.update({ord(letter): folded for letter, folded in zip("_ıøłđæßØŁĐÆ", " ioldasolda")})
 _SEPARATED = re.compile(r"(?<=[a-z])(?=[A-Z])|[_:]+|(?<=[A-Za-z])[.-](?=[A-Za-z])")
 _LONGEST_NAME = 80
 _LOOSE = frozenset(("recommendation", "notification", "examination", "record"))
@@ -189,7 +189,7 @@ ASIDE_SUFFIX = re.compile(
     r"(?:[ \t]+[^\W\d_]+){1,4}(?=[ \t]*:)"
     r"|[ \t]+(?:with|to|of|for|from|and|de|del|con|avec|mit)(?:[ \t]+[^\W\d_]+){1,3}(?=[ \t]*\n)"
 )
-"""Any words that may, before a colon or alone on a line, go after the heading of a section that no model is trained on."""
+"""Words that may go, before a colon or alone on a line, after the heading of a section beside the report proper."""
 _TITLE_WORD = re.compile(r"[^\W\d]+(?:-[^\W\d]+)*")
 
 

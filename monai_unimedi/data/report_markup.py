@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 
-from monai_unimedi.data.report_exports import by_columns, set_off
+from monai_unimedi.data.report_exports import HEADED, by_columns, set_off
 from monai_unimedi.data.report_headings import heading_section, titled_section
 
 __all__ = ["BOLD", "from_rtf", "without_commands", "without_tags"]
@@ -86,7 +86,11 @@ def _instead_of_named(element: re.Match[str]) -> str:
     """An element that holds the name of a section and nothing else is a heading."""
     is_known = element["name"].lower() in _BLOCKS
     is_heading = (is_known or not heading_section(element["name"])) and titled_section(html.unescape(element["text"]))
-    return element["before"] + set_off(element["text"].rstrip(" :")) if is_heading else element.group()
+    if not is_heading:
+        return element.group()
+    name = element["text"].rstrip(" :")
+    is_inline = element["name"].lower() in _INLINE or element["name"].lower() in _STRONG
+    return element["before"] + (f"{HEADED}{name}{HEADED}" if is_inline else set_off(name))
 
 
 def _instead_of_tag(tag: re.Match[str], closed: frozenset[str]) -> str:

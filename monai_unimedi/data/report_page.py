@@ -9,6 +9,7 @@ from typing import NamedTuple
 from monai_unimedi.data.report_headings import CONTINUING, fold
 
 __all__ = [
+    "SPOKEN_COLON",
     "Page",
     "case_of",
     "ends_before",
@@ -20,6 +21,7 @@ __all__ = [
     "page_of",
 ]
 
+SPOKEN_COLON = re.compile(r"[ \t]+(?:colon|dos puntos|deux[- ]points|doppelpunkt|due punti|dois pontos)\b[ \t]*")
 _ENDS = re.compile(r"""(?:[.!?:;)\]"”»|/>]|_{2,}|X{3,})\s*$""")
 _LAST_WORD = re.compile(r"([^\W_]+)\W*$")
 _NEXT_WORD = re.compile(r"(?:[^\w\n]*\n)*[\s\"'(\[]*(\S+)")
@@ -31,12 +33,14 @@ class Page(NamedTuple):
     text: str
     folded: str
     case: str
+    is_spoken: bool  # "colon" stands in words
     margins: frozenset[str] = frozenset()  # of lines with headings, see :func:`margin_of`
 
 
 def page_of(text: str) -> Page:
     """The text with what is looked up in it again and again."""
-    return Page(text, fold(text), _case_of_text(text))
+    folded = fold(text)
+    return Page(text, folded, _case_of_text(text), len(SPOKEN_COLON.findall(folded)) > 1)
 
 
 def _case_of_text(text: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from monai_unimedi.data.report_exports import HEADED
-from monai_unimedi.data.report_headings import find_words, heading_section, is_title, section_of
+from monai_unimedi.data.report_headings import LEFT, find_words, heading_section, is_title, section_of
 from monai_unimedi.data.report_labels import find_labels
 from monai_unimedi.data.report_levels import PERHAPS, SURE, level_at_line_start, level_inside
 from monai_unimedi.data.report_page import Page, margin_of, page_of
@@ -107,7 +107,9 @@ def _set_off(text: str) -> list[_Candidate]:
     found = []
     for mark in _SET_OFF.finditer(text):
         section = heading_section(mark[1])
-        heading = Heading(mark.start(), mark.end(), section, "" if section else f"{mark[1]}:", True)
+        line = text.rfind("\n", 0, mark.start()) + 1
+        start = line if LEFT.fullmatch(text, line, mark.start()) else mark.start()
+        heading = Heading(start, mark.end(), section, "" if section else f"{mark[1]}:", True)
         found.append(_Candidate(heading, SURE, True, ("upper", "set off")))
     return found
 

@@ -14,7 +14,7 @@ from monai_unimedi.data.report_headings import (
     heading_section,
 )
 from monai_unimedi.data.report_markup import BOLD
-from monai_unimedi.data.report_page import Page, case_of
+from monai_unimedi.data.report_page import SPOKEN_COLON, Page, case_of
 
 __all__ = ["FARTHEST", "passed_decoration", "past_answer", "separator"]
 
@@ -81,6 +81,8 @@ def _is_after_words(page: Page, start: int, end: int, stop: int, kind: str, is_a
 
 
 def _kind(page: Page, start: int, end: int, line: int, symbols: str) -> tuple[int, str]:
+    if page.is_spoken and (spoken := SPOKEN_COLON.match(page.folded, end)):
+        return spoken.end(), "colon"
     closed = past_answer(page, end, symbols)
     after = _AFTER.match(page.text, closed)
     assert after is not None  # it matches nothing too

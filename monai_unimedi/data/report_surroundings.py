@@ -86,7 +86,7 @@ def _words_inside(page: Page, line: int, start: int, case: str) -> int:
     words = page.text[before.start() : start].split()
     if case == "lower":
         place = opening(page, line, before.start())
-        is_apart = place == line or page.text[place : before.start()].strip()
+        is_apart = place == line or bool(page.text[place : before.start()].strip())
         return before.start() if is_apart or ends_before(page, line, place) else start
     is_apart = page.case == "mixed" or ends_before(page, line, before.start())
     return before.start() if is_apart and all(case_of(word) == case for word in words) else start

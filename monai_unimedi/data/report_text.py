@@ -27,6 +27,10 @@ _LONGEST_ASIDE = 60  # words of a comparison that is all there is; a longer one 
 _SHORTEST = 5  # words of a paragraph without heading that is taken for findings
 _FEWEST = 4  # words of a sentence below names and numbers
 _CHOSEN = re.compile("Findings: (?P<findings>.+) Impression: (?P<impression>.+)")  # as choose_text writes it
+_LINE_NAMES = {
+    **dict.fromkeys(("joined", "report"), "findings"),
+    **dict.fromkeys(("interpretation", "comment"), "impression"),
+}
 _Piece = tuple[str, str]  # section, text
 
 
@@ -70,7 +74,7 @@ def line_sections(report: str) -> dict[str, str]:
         return known.groupdict()
     sections: dict[str, str] = {}
     for section, text in _cut(report):
-        name = {"joined": "findings", "report": "findings", "interpretation": "impression", "comment": "impression"}.get(section, section)
+        name = _LINE_NAMES.get(section, section)
         if stripped := text.strip():
             sections[name] = f"{sections[name]} {stripped}" if name in sections else stripped
     return sections

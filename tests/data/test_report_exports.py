@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 import pytest
@@ -17,6 +18,7 @@ from monai_unimedi.data.report_text import read_report
 
 LUNGS, HEART = 'The lungs are "clear", < 5 mm. No findings.', "Normal heart; no effusion."
 BOTH = {"findings": LUNGS, "impression": HEART}
+ESCAPED = html.escape(LUNGS)
 QUOTED = LUNGS.replace('"', '""')
 OBX = "OBX|{}|TX|{}||{}||||||F"
 
@@ -24,7 +26,7 @@ EXPORTS = {
     "object": json.dumps({"findingsText": LUNGS, "impression": HEART}),
     "nested": json.dumps({"id": "1", "report": {"FINDINGS": [LUNGS], "IMPRESSION": HEART}}),
     "titles": json.dumps([{"title": "Findings", "text": LUNGS}, {"title": "Impression", "text": HEART}]),
-    "lines of JSON": f'{{"name": "Findings", "value": {json.dumps(LUNGS)}}}\n{{"name": "Impression", "value": "{HEART}"}}',
+    "lines of JSON": "\n".join(json.dumps({"name": name, "value": text}) for name, text in BOTH.items()),
     "Python": str({"Findings": LUNGS, "Impression": HEART}),
     "columns": f'findings,impression\n"{QUOTED}","{HEART}"\n',
     "other columns": f'study,modality,findings,impression\n7,CR,"{QUOTED}","{HEART}"\n',
@@ -35,10 +37,10 @@ EXPORTS = {
     ),
     "RTF": rf"{{\rtf1\ansi{{\fonttbl{{\f0 Arial;}}}}{{\b Findings}}\par {LUNGS}\par \b Impression:\b0  {HEART}\par}}",
     "XML": f"<r><FindingsText><![CDATA[{LUNGS}]]></FindingsText><impression>{HEART}</impression></r>",
-    "XML attributes": f"<r><s name='Findings'><t>{LUNGS.replace('<', '&lt;')}</t></s><s name='Impression'>{HEART}</s></r>",
-    "HTML": f"<style>p {{}}</style><dl><dt>Findings</dt><dd>{LUNGS.replace('<', '&lt;')}</dd><dt>Impression</dt><dd>{HEART}</dd></dl>",
+    "XML attributes": f"<r><s name='Findings'><t>{ESCAPED}</t></s><s name='Impression'>{HEART}</s></r>",
+    "HTML": f"<style>p {{}}</style><dl><dt>Findings</dt><dd>{ESCAPED}</dd><dt>Impression</dt><dd>{HEART}</dd></dl>",
     "HTML table": "<table><tr><th>Findings</th><th>Impression</th></tr>"
-    f"<tr><td>{LUNGS.replace('<', '&lt;')}</td><td>{HEART}</td></tr></table>",
+    f"<tr><td>{ESCAPED}</td><td>{HEART}</td></tr></table>",
     "LaTeX": rf"\textbf{{Findings:}} {LUNGS}" + "\n" + rf"\section*{{Impression}} {HEART}",
     "printed SR": f'<CONTAINER:(,,"Report")=SEPARATE>\n  <contains TEXT:(121071,DCM,"Findings")="{LUNGS}">\n'
     f'  <contains TEXT:(121073,DCM,"Impression")="{HEART}">',
@@ -118,7 +120,15 @@ def test_trailers_go_and_the_text_stays(trailer: str) -> None:
     assert without_dictation(f"{HEART}\n\n{trailer}\n").strip() == HEART
 
 
-@pytest.mark.parametrize("text", ["Dr. Smith was notified at 5 pm.", "Lungs: clear.\nHeart: normal.", "Seen.\nTB"])
+LAST_LINES = [
+    "Dr. Smith was notified at 5 pm.",
+    "Lungs: clear.\nHeart: normal.",
+    "Seen.\nTB",
+    "Mass since the study\ndated 2011.",
+]
+
+
+@pytest.mark.parametrize("text", LAST_LINES)
 def test_last_lines_of_a_text_stay(text: str) -> None:
     assert without_dictation(text) == text
 
