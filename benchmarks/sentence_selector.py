@@ -165,7 +165,7 @@ def attend(encoder: ImageTextEncoder, arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_of(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
+    return f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f}), {figure['count']} images"
 
 
 def main() -> None:
