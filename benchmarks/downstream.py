@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from paired import paired_auroc
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
-from benchmarks.paired import paired_auroc
-
 STARTS = ("pretrained", "scratch")
 
 
@@ -115,15 +113,18 @@ def compare(
         "seeds": len(options.seeds),
         "steps": runs["pretrained"][0]["steps"],
         "seconds": {start: [run["seconds"] for run in found] for start, found in runs.items()},
-        "auroc": {
-            start: [run["metrics"]["classification"]["auroc"]["value"] for run in found] for start, found in runs.items()
-        },
+        "auroc": {start: [auroc(run["metrics"]) for run in found] for start, found in runs.items()},
         "difference": paired_auroc(*both, label),
         "by_finding": {
             name: paired_auroc(*(start[:, :, i : i + 1] for start in both), label[:, i : i + 1])
             for i, name in enumerate(names)
         },
     }
+
+
+def auroc(metrics: Mapping[str, Any]) -> float:
+    """Mean over findings."""
+    return float(metrics["classification"]["auroc"]["value"])
 
 
 def truth(datalist: Path) -> tuple[list[str], dict[str, list[int]]]:
