@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from monai_unimedi.transforms.checks import RowError
 
-__all__ = ["CollateReadable", "ReadableRows"]
+__all__ = ["CollateReadable", "ReadableRows", "readable_subset"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,3 +50,17 @@ class CollateReadable:
     def __call__(self, samples: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
         readable = [sample for sample in samples if sample is not None]
         return self.collate(readable) if readable else {}
+
+
+def readable_subset(dataset: Any) -> Subset:
+    """The rows of a dataset whose files can be read, for engines that take no empty batch; each is read once more
+    where the dataset does not cache it.
+
+    Raises:
+        ValueError: When none can be read.
+    """
+    rows = ReadableRows(dataset)
+    kept = [index for index in range(len(rows)) if rows[index] is not None]
+    if not kept:
+        raise ValueError(f"At least one of the {len(rows)} images must be readable, none is; the log has the reasons.")
+    return Subset(dataset, kept)

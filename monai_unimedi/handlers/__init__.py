@@ -11,6 +11,7 @@ from .embedding_saver import EmbeddingSaver
 from .fingerprint import fingerprint
 from .history import History, read_history
 from .loss_schedule import LossSchedule
+from .prediction_saver import PredictionSaver
 from .progress import EvaluationProgress, Progress
 from .resume import ResumeCheckpoint
 from .step_seed import StepSeed
@@ -26,6 +27,7 @@ __all__ = [
     "EvaluationProgress",
     "History",
     "LossSchedule",
+    "PredictionSaver",
     "Progress",
     "ResumeCheckpoint",
     "StepSeed",

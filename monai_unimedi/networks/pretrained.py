@@ -18,7 +18,7 @@ from monai_unimedi.networks.conversion import convert, normalisation
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["load_encoder_weights"]
+__all__ = ["load_encoder_weights", "say_from_scratch"]
 
 _NORM_EPS = {"huggingface": 1e-12, "timm": 1e-6}
 _TOWER = ("tokenizer.", "cls_token", "cls_position", "mask_token", "blocks.", "norm.")
@@ -100,6 +100,14 @@ def load_encoder_weights(
     summary |= {"left_out": left_out, "unmatched": unmatched, "notes": notes}
     _log(summary)
     return summary
+
+
+def say_from_scratch() -> None:
+    """Logs that a downstream training starts without pre-trained weights, and how to give some."""
+    logger.info(
+        "The encoder starts from random weights; --pretrained PATH takes a pre-trained one (model.pt of the "
+        "pre-training, a Hugging Face or a timm vision transformer)."
+    )
 
 
 def _own_prefix(network: nn.Module) -> str:

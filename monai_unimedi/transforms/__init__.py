@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .augment import RandChestAugment, RandChestAugmentd
 from .checks import CheckImage, CheckImaged, RowError, row_location
+from .crop_around import CropAroundd
 from .load_volume import LoadVolume, LoadVolumed
 from .load_xray import LoadXray, LoadXrayd
 from .mask import (
@@ -22,6 +23,7 @@ from .xray import ScaleXray, ScaleXrayd, XrayToGray, XrayToGrayd
 __all__ = [
     "CheckImage",
     "CheckImaged",
+    "CropAroundd",
     "CropOrPadBody",
     "CropOrPadBodyd",
     "LoadVolume",

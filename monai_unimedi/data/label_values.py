@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One label, in any of the forms that datalists have, as numbers in the order of the classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["POLICIES", "read_label"]
+
+POLICIES = {"ignore": math.nan, "ones": 1.0, "zeros": 0.0}
+UNCERTAIN = -1.0
+
+
+def read_label(
+    label: Any,
+    names: Sequence[str],
+    class_names: Sequence[str],
+    is_exclusive: bool,
+    policy: Mapping[str, str],
+    blank: str = "ignore",
+) -> np.ndarray:
+    """A label as float32 (F,): 1, 0, or NaN where it is not known.
+
+    Args:
+        label: a list in the order of `names`, an index into them, a mapping of class to value, or a class's name.
+        names: of the datalist's classes; empty where it does not say.
+        class_names: the F classes asked for.
+        is_exclusive: exactly one must be 1.
+        policy: by class what -1 becomes, a word of `POLICIES`.
+        blank: what null becomes, ``ignore`` or ``zeros``.
+
+    Raises:
+        ValueError: When it is of no such form, or a value is none of 1, 0, -1 and null.
+    """
+    values = _by_class(label, names or class_names)
+    found = np.array(
+        [_value(name, values.get(name), policy[name], blank) for name in class_names], dtype=np.float32
+    )
+    if is_exclusive and (np.isnan(found).any() or found.sum() != 1):
+        shown = [name for name, value in zip(class_names, found) if value == 1]
+        raise ValueError(
+            f"classes exclude each other, so exactly one must be 1 and no one uncertain, got {shown or 'none'}"
+        )
+    return found
+
+
+def _by_class(label: Any, names: Sequence[str]) -> dict[str, Any]:
+    if isinstance(label, Mapping):
+        unknown = sorted(str(name) for name in set(label) - set(names))
+        if unknown:
+            raise ValueError(f"unknown class {', '.join(map(repr, unknown))}, the classes are {list(names)}")
+        return dict(label)
+    if isinstance(label, str):
+        if label not in names:
+            raise ValueError(f"unknown class {label!r}, the classes are {list(names)}")
+        return {name: int(name == label) for name in names}
+    if isinstance(label, int) and not isinstance(label, bool):
+        if not 0 <= label < len(names):
+            raise ValueError(f"a class's index must lie in [0, {len(names)}), got {label}")
+        return {name: int(index == label) for index, name in enumerate(names)}
+    if isinstance(label, Sequence):
+        if len(label) != len(names):
+            raise ValueError(f"there must be one value for each of the {len(names)} classes, got {len(label)}")
+        return dict(zip(names, label))
+    raise ValueError(f"a label must be a list, an index, a mapping or a name, got a {type(label).__name__}")
+
+
+def _value(name: str, value: Any, policy: str, blank: str) -> float:
+    for word in (policy, blank):
+        if word not in POLICIES:
+            raise ValueError(f"uncertain and blank must be one of {', '.join(POLICIES)}, got {word!r}")
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return POLICIES[blank]
+    if isinstance(value, (bool, int, float)) and float(value) in (0.0, 1.0):
+        return float(value)
+    if isinstance(value, (int, float)) and float(value) == UNCERTAIN:
+        return POLICIES[policy]
+    raise ValueError(f"the value of {name!r} must be 1, 0, -1 (uncertain) or null, got {value!r}")

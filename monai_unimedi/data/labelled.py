@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows with labels for classification, read and checked before training starts.
+
+A row's ``label`` is, for the classes that the datalist names under ``label_names``, a list in their order or an
+index; or, with or without those names, a mapping of class to value or the name of the one class. A value is 1, 0,
+-1 (uncertain) or null (not known). Whatever the form, rows come out with ``label`` as float32 (F,) in the order of
+the asked classes: 1, 0, NaN where it is not to be learnt from or judged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names, split_by_patient
+from monai_unimedi.data.hashing import stable_hash
+from monai_unimedi.data.label_values import read_label
+
+__all__ = ["class_weights", "load_labelled_rows"]
+
+logger = logging.getLogger(__name__)
+Row = dict[str, Any]
+KEPT = ("id", "patient", "image", "path", "shard_row", "shard_digest")
+SPLITS = ("training", "validation", "test")
+_LISTED = 20
+
+
+def load_labelled_rows(
+    path: str | os.PathLike,
+    sections: Sequence[str],
+    class_names: Sequence[str],
+    is_exclusive: bool = False,
+    uncertain: str | Mapping[str, str] = "ignore",
+    blank: str = "ignore",
+    base_dir: str | os.PathLike | None = None,
+    prefix: str = "",
+    validation_fraction: float = 0.1,
+    label_fraction: float = 100,
+    seed: int = 0,
+) -> dict[str, list[Row]]:
+    """Rows by section, each with ``id``, ``patient``, ``image`` and ``label`` (F,), and ``centre`` where it has one.
+
+    Args:
+        path: the datalist.
+        sections: of ``training``, ``validation`` and ``test``. Without a validation list patients of the training
+            list are split off; without a test list the validation rows are judged, as in pre-training.
+        class_names: the F classes to learn, some or all of the datalist's.
+        is_exclusive: whether each image has exactly one of them.
+        uncertain: what -1 becomes: ``ignore``, ``ones`` or ``zeros``; or such a word for each class, others being
+            ignored.
+        blank: what null becomes: ``ignore`` or ``zeros``.
+        base_dir: folder that relative paths start from; the list's own where None.
+        prefix: of the lists' names, such as ``candidates_``.
+        validation_fraction: share of the patients split off.
+        label_fraction: percent of the training list to learn from. The list's own ``training_1`` and ``training_10``
+            are taken where ``prepare`` wrote them, else patients are drawn, smaller fractions within larger ones.
+            Where a drawn fraction has a class in one value only, the next patients with the other join it, and a
+            warning says so. Validation and test stay whole.
+        seed: of split and fraction.
+
+    Raises:
+        ValueError: When a section is empty, a class is unknown, a label cannot be read, or the training rows have a
+            class in one value only.
+    """
+    known = section_names(path)
+    names = _known_classes(path, class_names)
+    policy = {name: uncertain if isinstance(uncertain, str) else uncertain.get(name, "ignore") for name in class_names}
+
+    def read(section: str) -> list[Row]:
+        rows = check_datalist(load_datalist(path, section, base_dir), section, ("id", "image"), ("image",))
+        return _labelled(rows, section, names, class_names, is_exclusive, policy, blank)
+
+    found = {name: read(prefix + name) for name in SPLITS if prefix + name in known}
+    if "validation" not in found and "training" in found:
+        found["training"], found["validation"] = split_by_patient(found["training"], validation_fraction, seed)
+    if "test" not in found and "validation" in found:
+        logger.warning("No test list: the validation rows, which chose the checkpoint, are judged.")
+        found["test"] = found["validation"]
+    missing = [name for name in sections if not found.get(name)]
+    if missing:
+        raise ValueError(
+            f"Datalist {str(path)!r} must have rows with labels under {', '.join(prefix + name for name in missing)}, "
+            f"its lists are {', '.join(known) or 'none'}."
+        )
+    if "training" in sections:
+        own = f"{prefix}training_{float(label_fraction):g}"
+        given = read(own) if own in known and float(label_fraction) < 100 else None
+        found["training"] = _fraction(found["training"], given, class_names, label_fraction, seed)
+    for section in sections:
+        _check_classes(found[section], section, class_names, label_fraction)
+    return {section: found[section] for section in sections}
+
+
+def class_weights(rows: Sequence[Row], is_exclusive: bool, limit: float = 10.0) -> Tensor:
+    """Weights that even out how often classes are seen, (F,) float32 within [1 / limit, limit].
+
+    Args:
+        rows: the training rows.
+        is_exclusive: then class weights of the cross-entropy, mean 1 over the rows; else weights of the positive
+            label, negatives per positive.
+        limit: rare classes weigh at most this much.
+    """
+    label = torch.as_tensor(np.stack([row["label"] for row in rows]))
+    present, absent = (label == 1).sum(0).float(), (label == 0).sum(0).float()
+    weights = (present + absent) / (present * len(present)) if is_exclusive else absent / present
+    return weights.clamp(1 / limit, limit)
+
+
+def _known_classes(path: str | os.PathLike, class_names: Sequence[str]) -> list[str]:
+    """The datalist's own names; empty where it has none."""
+    names = label_names(path)
+    unknown = [name for name in class_names if names and name not in names]
+    if unknown or not class_names or len(set(class_names)) < len(class_names):
+        raise ValueError(
+            f"class_names must be different classes of datalist {str(path)!r}, which names "
+            f"{', '.join(map(repr, names)) or 'none'}, got {', '.join(map(repr, unknown or class_names)) or 'none'}: "
+            "give --class_names with some of them."
+        )
+    return names
+
+
+def _labelled(
+    rows: Sequence[Row],
+    section: str,
+    names: Sequence[str],
+    class_names: Sequence[str],
+    is_exclusive: bool,
+    policy: Mapping[str, str],
+    blank: str,
+) -> list[Row]:
+    """Rows with what training needs; all labels that cannot be read in one message."""
+    kept, wrong, without = [], [], 0
+    for index, row in enumerate(rows):
+        if row.get("label") is None:
+            without += 1
+            continue
+        try:
+            label = read_label(row["label"], names, class_names, is_exclusive, policy, blank)
+        except ValueError as error:
+            wrong.append(f"row {index}, id {row['id']!r}: {error}")
+            continue
+        row = {**{key: row[key] for key in KEPT if key in row}, **_centre(row), "label": label}
+        kept.append(row)
+    if wrong:
+        more = f"; and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+        raise ValueError(f"{len(wrong)} labels of list {section!r} do not fit: {'; '.join(wrong[:_LISTED])}{more}.")
+    if without:
+        logger.warning("%s: %d of %d rows have no label and are left out.", section, without, len(rows))
+    return kept
+
+
+def _centre(row: Row) -> Row:
+    return {"centre": np.asarray(row["centre"], np.float32)} if "centre" in row else {}
+
+
+def _fraction(
+    rows: list[Row], given: list[Row] | None, class_names: Sequence[str], percent: float, seed: int
+) -> list[Row]:
+    if not 0 < float(percent) <= 100:
+        raise ValueError(f"label_fraction must be percent above 0 and up to 100, got {percent}.")
+    if float(percent) == 100:
+        return rows
+    if given is not None:
+        kept = {row["id"] for row in rows}  # patients split off for validation stay out
+        return [row for row in given if row["id"] in kept]
+    patients = sorted({row["patient"] for row in rows})
+    order = np.random.RandomState(stable_hash("fraction", seed) % 2**32).permutation(len(patients))
+    count = max(1, round(len(patients) * float(percent) / 100))
+    chosen = {patients[i] for i in order[:count]}
+    added = _joining(rows, chosen, [patients[i] for i in order[count:]], class_names)
+    drawn = [row for row in rows if row["patient"] in chosen]
+    logger.info("%g %% of the labels: %d of %d rows, %d patients", percent, len(drawn), len(rows), len(chosen))
+    if added:
+        logger.warning(
+            "%g %% of the patients had one value only of %s; %d patients with the other joined them.",
+            *(percent, ", ".join(sorted(set(added))), len(added)),
+        )
+    return drawn
+
+
+def _joining(rows: Sequence[Row], chosen: set[str], others: Sequence[str], class_names: Sequence[str]) -> list[str]:
+    """Adds to `chosen` until each class has both values; the class for each patient added."""
+    values = {name: np.stack([r["label"] for r in rows if r["patient"] == name]) for name in {*chosen, *others}}
+    added = []
+    for index, name in enumerate(class_names):
+        for value in (1, 0):
+            if any((values[patient][:, index] == value).any() for patient in chosen):
+                continue
+            able = [patient for patient in others if (values[patient][:, index] == value).any()]
+            if able:
+                chosen.add(able[0])
+                added.append(name)
+    return added
+
+
+def _check_classes(rows: Sequence[Row], section: str, class_names: Sequence[str], percent: float) -> None:
+    """Stops where a class cannot be learnt; warns where it cannot be judged."""
+    label = np.stack([row["label"] for row in rows])
+    lacking = [
+        f"{name} ({int((label[:, i] == 1).sum())} present, {int((label[:, i] == 0).sum())} absent)"
+        for i, name in enumerate(class_names)
+        if not ((label[:, i] == 1).any() and (label[:, i] == 0).any())
+    ]
+    if lacking and section == "training":
+        at = f" at label_fraction {percent:g}" if float(percent) < 100 else ""
+        raise ValueError(
+            f"Each class must be present in some training rows and absent in others, of {len(rows)} rows{at} this "
+            f"does not hold for {', '.join(lacking)}: leave these out of --class_names, give more rows"
+            f"{' or a larger --label_fraction' if at else ''}."
+        )
+    if lacking:
+        logger.warning("%s: no figure is possible for %s.", section, ", ".join(lacking))
+

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels in every form become one array; what does not fit stops or warns before training starts."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from monai_unimedi.data.label_values import read_label
+from monai_unimedi.data.labelled import class_weights, load_labelled_rows
+
+NAMES = ["a", "b", "c"]
+IGNORE = dict.fromkeys(NAMES, "ignore")
+
+
+def write(folder: Path, lists: dict[str, list[Any]], names: list[str] | None = NAMES, **more: Any) -> Path:
+    """A datalist with one row a label; two rows a patient."""
+    (folder / "image.png").touch()
+    content: dict[str, Any] = {"label_names": names, **more} if names else dict(more)
+    for section, labels in lists.items():
+        of = section.split("_")[0]
+        content[section] = [
+            {"id": f"{of}-{i}", "image": "image.png", "patient": f"{of}-p{i // 2}", "label": label}
+            for i, label in enumerate(labels)
+        ]
+    path = folder / "list.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+BOTH = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ([1, 0, -1], [1, np.nan]),
+        ([True, 0, None], [1, np.nan]),
+        ({"c": 1, "a": 0}, [0, 1]),
+        ("c", [0, 1]),
+        (0, [1, 0]),
+    ],
+)
+def test_every_form_gives_the_asked_classes_in_their_order(label: Any, expected: list[float]) -> None:
+    np.testing.assert_array_equal(read_label(label, NAMES, ["a", "c"], False, IGNORE), expected)
+
+
+def test_uncertain_and_blank_follow_their_policies() -> None:
+    policy = {"a": "ones", "b": "zeros", "c": "ignore"}
+    np.testing.assert_array_equal(read_label([-1, -1, -1], NAMES, NAMES, False, policy), [1, 0, np.nan])
+    np.testing.assert_array_equal(read_label([None, 1, 0], NAMES, NAMES, False, policy, "zeros"), [0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("label", "is_exclusive", "message"),
+    [
+        ([1, 0], False, "one value for each of the 3 classes, got 2"),
+        ([1, 0, 2], False, "the value of 'c' must be 1, 0, -1"),
+        ([1, 0, "yes"], False, "got 'yes'"),
+        ("d", False, "unknown class 'd'"),
+        ({"d": 1}, False, "unknown class 'd'"),
+        (3, False, r"must lie in \[0, 3\)"),
+        (1.5, False, "got a float"),
+        ([1, 1, 0], True, "exactly one must be 1"),
+        ([0, 0, 0], True, "got none"),
+        ([1, 0, -1], True, "no one uncertain"),
+    ],
+)
+def test_label_that_does_not_fit_is_refused(label: Any, is_exclusive: bool, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_label(label, NAMES, NAMES, is_exclusive, IGNORE)
+
+
+def test_all_wrong_labels_are_named_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, {"training": [*BOTH, [1, 2, 3], "d"], "validation": BOTH})
+    with pytest.raises(ValueError, match=r"2 labels of list 'training'.*training-4.*training-5"):
+        load_labelled_rows(path, ["training"], NAMES)
+
+
+def test_rows_keep_what_a_batch_takes_and_no_report(tmp_path: Path) -> None:
+    path = write(tmp_path, {"training": BOTH * 2, "test": BOTH})
+    content = json.loads(path.read_text())
+    for row in content["training"]:
+        row |= {"report": "text", "centre": [1, 2, 3], "findings": []}
+    path.write_text(json.dumps(content))
+    rows = load_labelled_rows(path, ["training", "validation", "test"], NAMES, validation_fraction=0.25)
+    assert set(rows["training"][0]) == {"id", "patient", "image", "label", "centre"}
+    assert {len(rows[name]) for name in ("training", "validation")} == {6, 2}
+    assert rows["test"][0]["label"].dtype == np.float32
+
+
+def test_rows_without_label_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, {"training": [*BOTH, None], "validation": BOTH})
+    assert len(load_labelled_rows(path, ["training"], NAMES)["training"]) == 4
+    assert "1 of 5 rows have no label" in caplog.text
+
+
+@pytest.mark.parametrize("names", [["a", "d"], [], ["a", "a"]])
+def test_unknown_classes_are_refused(tmp_path: Path, names: list[str]) -> None:
+    path = write(tmp_path, {"training": BOTH})
+    with pytest.raises(ValueError, match="class_names must be different classes"):
+        load_labelled_rows(path, ["training"], names)
+
+
+def test_class_of_one_value_stops_training_and_warns_elsewhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path, {"training": [[1, 0, 0], [0, 1, 0]] * 2, "validation": BOTH})
+    with pytest.raises(ValueError, match=r"does not hold for c \(0 present, 4 absent\).*--class_names"):
+        load_labelled_rows(path, ["training"], NAMES)
+    path = write(tmp_path, {"training": BOTH, "validation": [[1, 0, 0], [0, 1, 0]]})
+    with caplog.at_level(logging.WARNING):
+        load_labelled_rows(path, ["training", "validation"], NAMES)
+    assert "validation: no figure is possible for c (0 present, 2 absent)" in caplog.text
+
+
+def test_own_list_of_a_fraction_is_taken_and_an_empty_class_in_it_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {"training": BOTH * 3, "validation": BOTH, "training_10": BOTH})
+    assert len(load_labelled_rows(path, ["training"], NAMES, label_fraction=10)["training"]) == 4
+    path = write(tmp_path, {"training": BOTH * 3, "validation": BOTH, "training_10": BOTH[:2]})
+    with pytest.raises(ValueError, match=r"at label_fraction 10 this.*larger --label_fraction"):
+        load_labelled_rows(path, ["training"], NAMES, label_fraction=10)
+
+
+def test_drawn_fractions_are_nested_by_patient_and_keep_every_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = [[int(i % 40 == 0), int(i % 3 == 0), int(i % 5 == 0)] for i in range(400)]
+    path = write(tmp_path, {"training": labels, "validation": BOTH})
+
+    def draw(percent: float, seed: int = 0) -> set[str]:
+        rows = load_labelled_rows(path, ["training"], NAMES, label_fraction=percent, seed=seed)["training"]
+        return {row["id"] for row in rows}
+
+    with caplog.at_level(logging.WARNING):
+        one, ten = draw(1), draw(10)
+    assert one <= ten
+    assert 4 <= len(one) <= 8
+    assert 40 <= len(ten) <= 44
+    assert len({name.split("-")[1] for name in one}) == len(one)
+    assert "joined them" in caplog.text
+    assert draw(10) == ten != draw(10, seed=1)
+    for percent in (0, 101):
+        with pytest.raises(ValueError, match="label_fraction must be percent"):
+            draw(percent)
+
+
+def test_weights_even_out_the_classes() -> None:
+    rows = [{"label": np.array(v, np.float32)} for v in [[1, 0], [1, 0], [1, 0], [0, 1], [0, np.nan]]]
+    np.testing.assert_allclose(class_weights(rows, False), [2 / 3, 3.0])
+    exclusive = [{"label": np.array(v, np.float32)} for v in [[1, 0], [1, 0], [1, 0], [0, 1]]]
+    weights = class_weights(exclusive, True)
+    assert float(weights[1] / weights[0]) == pytest.approx(3)
+    assert float((weights * np.array([3, 1])).sum() / 4) == pytest.approx(1)
+    assert class_weights([{"label": np.array([int(i == 0)], np.float32)} for i in range(99)], False) == 10
