@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real images with masks: LIDC nodules in equal boxes, lungs of X-rays, organs of one CT in patches.
 
-A box is as large whatever the nodule, its centre is moved at random and its edge values continue beyond the file, so
-that neither extent nor padding nor the box's middle gives the nodule away; what a constant mask still reaches is printed
-beside the figures.
+A box is as large whatever the nodule, its centre moves at random and its edge values continue beyond the file, so
+that neither extent nor padding nor the box's middle gives the nodule away; what a constant mask still reaches is
+printed beside the figures.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class MeanAuroc(Cumulative):
     Works in `monai.handlers.IgniteMetricHandler` with decollated ``pred`` and ``label``.
     """
 
-    def __call__(self, y_pred: Sequence[Tensor], y: Sequence[Tensor]) -> None:  # type: ignore[override]
+    def __call__(self, y_pred: Sequence[Tensor], y: Sequence[Tensor]) -> None:
         """
         Args:
             y_pred: scores (F,) of each case.

@@ -64,7 +64,7 @@ class CropAroundd(MapTransform):
             )
         start = np.round(voxel - (np.asarray(self.size) - 1) / 2).astype(int)
         places = [np.clip(np.arange(a, a + n), 0, side - 1) for a, n, side in zip(start, self.size, shape)]
-        array = image.as_tensor().numpy(force=True)[np.ix_(range(image.shape[0]), *places)]
+        array = image.as_tensor().numpy(force=True)[np.ix_(np.arange(image.shape[0]), *places)]
         affine[:3, 3] += affine[:3, :3] @ start
         meta = {name: value for name, value in image.meta.items() if name != "affine"}
         return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine), meta=meta)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import csv
 import io
@@ -358,7 +359,7 @@ def own_data(folder: Path, phantom: Path, source: str) -> dict[str, Path]:
     return {
         "LIST.json": phantom / f"datalist_{source}.json",
         "DATA": phantom / ".",
-        "IMAGES": phantom / source / "test",
+        "IMAGES": phantom / source / "training",
         "output/demo/models/model.pt": folder / "model.pt",
     }
 
@@ -379,7 +380,7 @@ def test_commands_and_keys_of_the_readme(source: str, tmp_path: Path, tmp_path_f
     stand_ins = own_data(tmp_path, tmp_path / "phantom", source)
     for line in lines:
         words = [str(stand_ins.get(word, word)) for word in shlex.split(line)]
-        given = dict(zip([word.removeprefix("--") for word in words[4:]][::2], words[5::2]))
+        given = {name.removeprefix("--"): literal(value) for name, value in zip(words[4::2], words[5::2])}
         if words[3] == "run":
             run(bundle, given)
         else:
@@ -390,13 +391,23 @@ def test_commands_and_keys_of_the_readme(source: str, tmp_path: Path, tmp_path_f
             {"verify_net_in_out": verify_net_in_out, "ckpt_export": ckpt_export}[verb](words[4], **paths, **SIZES)
 
 
-def run(bundle: ClassificationBundle, given: dict[str, str]) -> None:
-    files = re.findall(r"configs/(\w+)\.json", given.pop("config_file"))
+def literal(word: str) -> Any:
+    """A word of the command line as MONAI takes it."""
+    try:
+        return ast.literal_eval(word)
+    except (ValueError, SyntaxError):
+        return word
+
+
+def run(bundle: ClassificationBundle, given: dict[str, Any]) -> None:
+    files = re.findall(r"configs/(\w+)\.json", str(given.pop("config_file")))
     protocol = any(name in dict.fromkeys(n for _, n in PROTOCOLS) for name in files)
     if files[0] == "train" and protocol:
         bundle.workflow(*files, hidden_size=24, num_heads=2, mlp_dim=24, num_layers=1)
     elif files[0] == "train":
-        bundle.train(*files[1:], **{"resume": "false", **given})
+        first = not (bundle.output_dir / "models").exists()
+        own = {} if first else {name: str(bundle.output_dir / "further") for name in ("output_dir", "model_dir")}
+        bundle.train(*files[1:], **{"resume": "false", **given, **own})
     elif files[0] == "evaluate":
         bundle.evaluate(*files[1:], **given)
     else:

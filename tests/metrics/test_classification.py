@@ -20,7 +20,7 @@ def cases(num: int = 40, classes: int = 3) -> list[dict[str, torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
     label = (torch.rand(num, classes, generator=generator) > 0.6).float()
     pred = (label * 0.3 + torch.rand(num, classes, generator=generator) * 0.7).round(decimals=1)  # with ties
-    return [{"id": str(i), "pred": p, "label": y} for i, (p, y) in enumerate(zip(pred, label))]
+    return [{"pred": p, "label": y} for p, y in zip(pred, label)]
 
 
 def stacked(found: list[dict[str, torch.Tensor]]) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +78,7 @@ def test_class_of_one_value_is_listed_and_left_out_of_the_mean() -> None:
 def test_exclusive_classes_are_decided_by_the_largest_probability() -> None:
     rows = [([0.4, 0.35, 0.25], 0), ([0.2, 0.5, 0.3], 1), ([0.45, 0.3, 0.25], 1), ([0.1, 0.2, 0.7], 2)]
     found = [
-        {"id": "", "pred": torch.tensor(p), "label": torch.nn.functional.one_hot(torch.tensor(y), 3).float()}
+        {"pred": torch.tensor(p), "label": torch.nn.functional.one_hot(torch.tensor(y), 3).float()}
         for p, y in rows
     ]
     figures = summarize_classification(found, ["a", "b", "c"], is_exclusive=True)
