@@ -63,7 +63,7 @@ def _structure(text: str) -> Any:
     for attempt in (text, f"{{{text.rstrip(',')}}}", lines):
         try:
             content = json.loads(attempt, strict=False)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         return content if isinstance(content, dict | list | str) else None
     inner = text[1:-1].replace('""', "")

@@ -181,7 +181,7 @@ LEFT = re.compile(
 LEFT_INSIDE = re.compile(rf"(?:\b(?:{_WORDS})\s+)+$")
 """Qualifying words right before a heading inside a line."""
 SUFFIX = re.compile(
-    rf"(?P<words>(?:(?:[ \t/,]+|[ \t]*[-–—][ \t]*)(?:(?:{'|'.join(_longest_first(SUFFIXES))})\b|{_TIME}))*)"
+    rf"(?P<words>(?:(?:[ \t/,]+|[ \t]*[-–—][ \t]*)(?:(?:{'|'.join(_longest_first(SUFFIXES))})\b|{_TIME})){{0,12}})"
     r"(?:[ \t]*#?\d{1,2}(?=[ \t]*:))?(?:[ \t]*[(\[][^()\[\]\n]{0,60}[)\]])?"
 )
 """What may stand between a heading and its separator."""

@@ -10,12 +10,16 @@ from __future__ import annotations
 import html
 import random
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["FORMS", "JOINED", "Sections"]
+import _report_forms_layouts
+import _report_forms_letters
+import _report_forms_marks
+import _report_forms_markup
+import _report_forms_tables
+import _report_forms_words
+from _report_form_patterns import Form, Sections, lines, names
 
-Sections = Sequence[tuple[str, str]]
-Form = Callable[[Sections], str]
+__all__ = ["FORMS", "JOINED"]
 
 FORMAL = {
     "findings": "Radiographic Findings",
@@ -37,20 +41,6 @@ SPANISH = {
     "indication": "Motivo de la exploración",
     "comparison": "Estudios previos",
 }
-
-
-def lines(pattern: str, names: Mapping[str, str] | None = None, separator: str = "\n") -> Form:
-    """A form that writes each section by one pattern of ``name``, ``NAME``, ``Name``, ``text`` and ``i``."""
-
-    def write(sections: Sections) -> str:
-        parts = []
-        for i, (section, text) in enumerate(sections, start=1):
-            name = (names or {}).get(section, section)
-            Name = name if names else name.capitalize()
-            parts.append(pattern.format(name=name.lower(), NAME=name.upper(), Name=Name, text=text, i=i))
-        return separator.join(parts)
-
-    return write
 
 
 def wrapped(pattern: str, width: int, indent: str = "") -> Form:
@@ -149,16 +139,6 @@ FORMS: dict[str, Form] = {
 }
 
 
-def names(findings: str, impression: str, indication: str, comparison: str) -> dict[str, str]:
-    """Names of the sections."""
-    return {
-        "findings": findings,
-        "impression": impression,
-        "indication": indication,
-        "comparison": comparison,
-    }
-
-
 def double_spaced(sections: Sections) -> str:
     """A blank line between any two lines."""
     return "\n\n".join(
@@ -225,7 +205,16 @@ FORMS |= {
     "findings_text: text": lines("{name}_text: {text}"),
     "report_findings = text": lines("report_{name} = {text}"),
 }
-"""The last thirty came later: see ``docs/reports.md`` for what each set gave at its first try."""
+"""The thirty before this line came later, those below after them: ``docs/reports.md`` has what each set gave."""
+for _module in (
+    _report_forms_marks,
+    _report_forms_layouts,
+    _report_forms_words,
+    _report_forms_letters,
+    _report_forms_tables,
+    _report_forms_markup,
+):
+    FORMS |= _module.FORMS
 
 
 def joined(heading: str) -> Form:
