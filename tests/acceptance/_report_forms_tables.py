@@ -96,7 +96,7 @@ def obx(s: Sections) -> str:
 
 
 def obx_lines(s: Sections) -> str:
-    rows = []
+    rows: list[str] = []
     for n, t in s:
         for line in [f"{n.upper()}:", *textwrap.wrap(t, 70), ""]:
             rows.append(f"OBX|{len(rows) + 1}|TX|71020^CHEST 2 VIEWS||{line}||||||F")
