@@ -7,7 +7,9 @@ are kept apart: over the positives (the class is there in truth), and over all.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from monai_unimedi.metrics.bootstrap import Figure, bootstrap_interval
 
-__all__ = ["MaskFigures", "mean_dice_positives", "summarize_segmentation"]
+__all__ = ["MaskFigures", "summarize_segmentation", "write_cases"]
 
 Case = Mapping[str, Any]
 
@@ -101,11 +103,6 @@ def _spacing(mask: Any, spatial_dims: int) -> list[float]:
     return [float(length) for length in np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)[:spatial_dims]]
 
 
-def mean_dice_positives(pred: Tensor, label: Tensor) -> Tensor:
-    """(B, C, ...) of 0 and 1 to Dice (B, C), NaN where a class is absent: MONAI's, for a training's validation."""
-    return compute_dice(pred, label, ignore_empty=True)
-
-
 def summarize_segmentation(
     cases: Sequence[Case], names: Sequence[str], unit: str = "mm", seed: int = 0
 ) -> dict[str, Any]:
@@ -146,6 +143,31 @@ def summarize_segmentation(
     kept = {name: figure for name, figure in overall.items() if figure is not None}
     result: dict[str, Any] = {"segmentation": kept, "by_class": by_class, "counts": counts}
     return result | ({"not_available": missing} if missing else {})
+
+
+def write_cases(cases: Sequence[Case], path: str | Path, names: Sequence[str], unit: str = "mm") -> None:
+    """Figures case by case, one line a case and class; empty where a figure does not exist.
+
+    Args:
+        cases: from `MaskFigures`.
+        path: the CSV file, with the columns ``id``, ``patient``, ``class``, ``dice`` (over the positives),
+            ``dice_all``, ``hd95_mm`` or ``hd95_pixels``, ``voxels`` and ``predicted_voxels``.
+        names: of the F classes.
+        unit: of the distances.
+    """
+    keys = ["dice", "dice_all", "hd95", "voxels", "predicted_voxels"]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "patient", "class", *(f"hd95_{unit}" if key == "hd95" else key for key in keys)])
+        for case in cases:
+            for index, name in enumerate(names):
+                figures = [_number(float(case[key][index])) for key in keys]
+                writer.writerow([case["id"], case["patient"], name, *figures])
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}"
 
 
 def _stack(cases: Sequence[Case], key: str) -> Tensor:

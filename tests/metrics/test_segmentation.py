@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_unimedi.metrics.segmentation import MaskFigures, summarize_segmentation
+from monai_unimedi.metrics.segmentation import MaskFigures, summarize_segmentation, write_cases
 from monai_unimedi.transforms import MaskToChannels
 
 
@@ -80,3 +82,16 @@ def test_other_shapes_are_refused() -> None:
     pred, label = masks()
     with pytest.raises(ValueError, match="must have one shape"):
         MaskFigures(MaskToChannels([0], False), False)(case(pred[:, 1:], label))
+
+
+def test_cases_are_written_by_class_and_empty_where_a_figure_does_not_exist(tmp_path: Path) -> None:
+    pred, label = masks()
+    label[0, 4:8, 4:8, 2:6] = 1
+    pred[0, 4:8, 4:8, 4:6] = 1
+    record = MaskFigures(MaskToChannels([0, 1], False), False)
+    write_cases([record(case(pred, label))], tmp_path / "new" / "cases.csv", ["first", "second"])
+    with (tmp_path / "new" / "cases.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["id"], first["class"], first["voxels"], first["predicted_voxels"]) == ("a", "first", "64", "32")
+    assert float(first["dice"]) == pytest.approx(2 / 3, abs=1e-5)
+    assert (second["dice"], second["dice_all"], second["hd95_mm"], second["voxels"]) == ("", "1", "", "0")
