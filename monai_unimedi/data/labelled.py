@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names, split_by_patient
-from monai_unimedi.data.hashing import stable_hash
+from monai_unimedi.data.label_fraction import draw_fraction
 from monai_unimedi.data.label_values import read_label
 
 __all__ = ["class_weights", "load_labelled_rows"]
@@ -91,7 +91,9 @@ def load_labelled_rows(
     if "training" in sections:
         own = f"{prefix}training_{float(label_fraction):g}"
         given = read(own) if own in known and float(label_fraction) < 100 else None
-        found["training"] = _fraction(found["training"], given, class_names, label_fraction, seed)
+        found["training"] = draw_fraction(
+            found["training"], given, label_fraction, seed, _wanted(class_names), _known
+        )
     for section in sections:
         _check_classes(found[section], section, class_names, label_fraction)
     return {section: found[section] for section in sections}
@@ -159,44 +161,13 @@ def _centre(row: Row) -> Row:
     return {"centre": np.asarray(row["centre"], np.float32)} if "centre" in row else {}
 
 
-def _fraction(
-    rows: list[Row], given: list[Row] | None, class_names: Sequence[str], percent: float, seed: int
-) -> list[Row]:
-    if not 0 < float(percent) <= 100:
-        raise ValueError(f"label_fraction must be percent above 0 and up to 100, got {percent}.")
-    if float(percent) == 100:
-        return rows
-    if given is not None:
-        kept = {row["id"] for row in rows}  # patients split off for validation stay out
-        return [row for row in given if row["id"] in kept]
-    patients = sorted({row["patient"] for row in rows})
-    order = np.random.RandomState(stable_hash("fraction", seed) % 2**32).permutation(len(patients))
-    count = max(1, round(len(patients) * float(percent) / 100))
-    chosen = {patients[i] for i in order[:count]}
-    added = _joining(rows, chosen, [patients[i] for i in order[count:]], class_names)
-    drawn = [row for row in rows if row["patient"] in chosen]
-    logger.info("%g %% of the labels: %d of %d rows, %d patients", percent, len(drawn), len(rows), len(chosen))
-    if added:
-        logger.warning(
-            "%g %% of the patients had one value only of %s; %d patients with the other joined them.",
-            *(percent, ", ".join(sorted(set(added))), len(added)),
-        )
-    return drawn
+def _wanted(class_names: Sequence[str]) -> dict[Hashable, str]:
+    """Each class present in some row and absent in another."""
+    return {(index, value): name for index, name in enumerate(class_names) for value in (1, 0)}
 
 
-def _joining(rows: Sequence[Row], chosen: set[str], others: Sequence[str], class_names: Sequence[str]) -> list[str]:
-    """Adds to `chosen` until each class has both values; the class for each patient added."""
-    values = {name: np.stack([r["label"] for r in rows if r["patient"] == name]) for name in {*chosen, *others}}
-    added = []
-    for index, name in enumerate(class_names):
-        for value in (1, 0):
-            if any((values[patient][:, index] == value).any() for patient in chosen):
-                continue
-            able = [patient for patient in others if (values[patient][:, index] == value).any()]
-            if able:
-                chosen.add(able[0])
-                added.append(name)
-    return added
+def _known(row: Row) -> list[Hashable]:
+    return [(index, int(value)) for index, value in enumerate(row["label"]) if value in (0, 1)]
 
 
 def _check_classes(rows: Sequence[Row], section: str, class_names: Sequence[str], percent: float) -> None:

@@ -8,23 +8,24 @@ Two forms, as ``prepare`` writes them. ``lesion_mask`` holds bits: bit i for fin
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from monai_unimedi.data.datalist import check_datalist, load_datalist, read_datalist, section_names, split_by_patient
-from monai_unimedi.data.hashing import stable_hash
+from monai_unimedi.data.label_fraction import draw_fraction
+from monai_unimedi.transforms.load_volume import LoadVolume
+from monai_unimedi.transforms.load_xray import LoadXray
 
 __all__ = ["MaskClasses", "load_masked_rows", "mask_classes"]
 
-logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 MASK = "label"  # MONAI's name of the key, whatever the datalist calls it
 MAX_BITS = 8
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 class MaskClasses(NamedTuple):
@@ -100,7 +101,8 @@ def load_masked_rows(
         validation_fraction: share of the patients split off.
         label_fraction: percent of the training list to learn from. The list's own ``training_1`` and
             ``training_10`` are taken where ``prepare`` wrote them, else patients are drawn, smaller fractions
-            within larger ones; validation and test stay whole.
+            within larger ones, and the next patients with a class that no drawn mask holds join them; validation and
+            test stay whole.
         seed: of split and fraction.
 
     Raises:
@@ -128,21 +130,27 @@ def load_masked_rows(
 def _fraction(
     path: str | os.PathLike, rows: list[Row], percent: float, base_dir: str | os.PathLike | None, seed: int
 ) -> list[Row]:
-    """Rows of a share of the patients, at least one; the datalist's own list of that name where there is one."""
-    if not 0 < float(percent) <= 100:
-        raise ValueError(f"label_fraction must be percent above 0 and up to 100, got {percent}.")
-    if float(percent) == 100:
-        return rows
     name = f"training_{float(percent):g}"
-    if name in section_names(path):
-        kept = {row["id"] for row in rows}  # patients split off for validation stay out
-        return [row for row in _rows(path, name, base_dir) if row["id"] in kept]
-    patients = sorted({row["patient"] for row in rows})
-    order = np.random.RandomState(stable_hash("fraction", seed) % 2**32).permutation(len(patients))
-    chosen = {patients[i] for i in order[: max(1, round(len(patients) * float(percent) / 100))]}
-    drawn = [row for row in rows if row["patient"] in chosen]
-    logger.info("%g %% of the labels: %d of %d rows, %d patients", percent, len(drawn), len(rows), len(chosen))
-    return drawn
+    own = float(percent) < 100 and name in section_names(path)
+    classes = mask_classes(path)
+    names = dict(zip(classes.values, classes.names))
+    wanted: dict[Hashable, str] = {value: names[value] for value in names if value or not classes.is_exclusive}
+
+    def facts_of(row: Row) -> set[int]:
+        numbers = _numbers(row[MASK])
+        return numbers if classes.is_exclusive else {bit for bit in names if any(n >> bit & 1 for n in numbers)}
+
+    given = _rows(path, name, base_dir) if own else None
+    return draw_fraction(rows, given, percent, seed, wanted, facts_of)
+
+
+def _numbers(path: str) -> set[int]:
+    """Whole numbers in a mask; none of one that cannot be read, which `check_masks` complains of."""
+    read = LoadXray(voi="ignore") if path.lower().endswith(_PICTURES) else LoadVolume(dtype=None)
+    try:
+        return {int(value) for value in np.unique(np.asarray(read(path)))}
+    except Exception:  # whatever a broken file raises
+        return set()
 
 
 def _rows(path: str | os.PathLike, section: str, base_dir: str | os.PathLike | None) -> list[Row]:

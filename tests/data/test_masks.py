@@ -167,6 +167,21 @@ def test_fractions_are_by_patient_nested_and_leave_validation_whole(tmp_path: Pa
     assert ids(10) == ["6", "7"]
 
 
+def test_fraction_draws_further_patients_until_every_class_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for value in (1, 2):
+        Image.fromarray(np.full((4, 4), value, np.uint8)).save(tmp_path / f"{value}.png")
+    training = [{"image": "1.png", "lesion_mask": f"{1 + (i == 33)}.png", "id": str(i)} for i in range(40)]
+    content = {"label_names": ["a", "b", "nowhere"], "training": training, "validation": training[:4]}
+    (tmp_path / "l.json").write_text(json.dumps(content))
+    for seed in range(3):
+        rows = load_masked_rows(tmp_path / "l.json", ["training"], label_fraction=2.5, seed=seed)["training"]
+        assert "33" in {row["id"] for row in rows}
+        assert len(rows) <= 2
+    assert "one value only of b" in caplog.text
+
+
 def test_list_without_masks_or_names_is_refused(tmp_path: Path) -> None:
     (tmp_path / "l.json").write_text(json.dumps({"label_names": ["a"], "training": [{"image": "x.png"}]}))
     with pytest.raises(ValueError, match="must have masks, no row has one"):
