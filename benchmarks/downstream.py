@@ -1,130 +1,121 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pre-trained against scratch on phantoms: classification, by the bundles' own commands, paired over seeds and cases.
+"""Pre-trained against scratch on phantoms, by the bundles' own commands, paired over seeds and cases.
 
     python benchmarks/downstream.py --pretrained output/demo/models/model.pt
 
 Every run trains the same architecture for the same number of steps on the same labels and is judged on the same
-unseen phantoms; only the encoder's start differs. A run that is finished is not done again, one that was killed goes
-on. Writes ``results.json`` and ``tables.md`` (for docs/downstream.md) below ``--output``.
+unseen phantoms; only the encoder's start differs (and the learning rates that the bundle takes for it). A run that is
+finished is not done again, one that was killed goes on. ``--jobs 2`` trains two at a time, each on its share of the
+cores. Writes ``results.json`` and ``tables.md`` (for docs/downstream.md) below ``--output``.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from paired import paired_auroc
+from bundle_command import REPOSITORY, run_bundle
+from paired import interval, paired_auroc, paired_mean
+from torch import Tensor
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 STARTS = ("pretrained", "scratch")
+FIGURES = {"classification": "mean AUROC", "segmentation": "mean Dice over the positives"}
 
 
 def main() -> None:
     """Runs what is missing, then writes the tables."""
     options = parse()
-    results: list[dict[str, Any]] = []
-    for dimension in options.dimensions:
-        for fraction in options.fractions:
-            runs = {
-                start: [run(options, dimension, fraction, seed, start) for seed in options.seeds] for start in STARTS
-            }
-            results.append(compare(options, dimension, fraction, runs))
-            print(line(results[-1]), flush=True)
-    options.output.mkdir(parents=True, exist_ok=True)
+    rows = list(product(options.tasks, options.dimensions, options.fractions))
+    for task, dimension in product(options.tasks, options.dimensions):
+        make_phantoms(options, task, dimension)
+    runs = [(*row, seed, start) for row in rows for seed in options.seeds for start in STARTS]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda one: run(options, *one), runs))
+    results = [compare(options, *row) for row in rows]
     (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (options.output / "tables.md").write_text(tables(results, options))
+    (options.output / "tables.md").write_text(tables(results))
+    print(tables(results))
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--pretrained", type=Path, required=True, help="model.pt of a pre-training of the default sizes")
-    add("--output", type=Path, default=REPOSITORY / "output" / "downstream")
+    add("--pretrained", type=Path, nargs="+", required=True, help="model.pt of a pre-training; one, or one a seed")
+    add("--output", type=Path, default=REPOSITORY / "output" / "downstream_phantom")
+    add("--tasks", nargs="+", default=list(FIGURES), choices=list(FIGURES))
     add("--dimensions", nargs="+", default=["2d", "3d"], choices=("2d", "3d"))
-    add("--fractions", nargs="+", type=float, default=[1, 10, 100], help="percent of the labels")
+    add("--fractions", nargs="+", type=float, default=[1, 10], help="percent of the labels")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    add("--threads", type=int, default=max(1, (os.cpu_count() or 2)), help="of computation")
+    add("--jobs", type=int, default=1, help="trainings at a time")
     add("--options", nargs="*", default=[], help="further options of train.json, such as --options num_steps=100")
     return parser.parse_args()
 
 
-def run(options: argparse.Namespace, dimension: str, fraction: float, seed: int, start: str) -> dict[str, Any]:
-    """Trains and judges one model; the metrics and where they lie."""
-    folder = options.output / dimension / f"{fraction:g}" / f"{start}_{seed}"
-    if not (folder / "metrics.json").is_file():
-        places = {"output_dir": folder, "model_dir": folder / "models", "phantom_dir": phantoms(options, dimension)}
-        weights = options.pretrained.resolve() if start == "pretrained" else "none"
-        own = {"pretrained": weights, "label_fraction": f"{fraction:g}", "seed": seed}
-        own |= dict(option.split("=", 1) for option in options.options)
-        command(dimension, "train", {**places, **own}, options.threads)
-        command(dimension, "evaluate", places, options.threads)
-    metrics = json.loads((folder / "metrics.json").read_text())
-    training = json.loads((folder / "training.json").read_text())
-    return {"folder": folder, "metrics": metrics, "seconds": training["seconds"], "steps": training["steps"]}
+def make_phantoms(options: argparse.Namespace, task: str, dimension: str) -> None:
+    """One set a task and dimension for all runs, made by a run that stops before training."""
+    if not (phantoms(options, task, dimension) / "phantom.json").is_file():
+        given = {"output_dir": options.output / "first", "phantom_dir": phantoms(options, task, dimension)}
+        first = {"num_steps": 1, "steps_per_epoch": 1, "model_dir": options.output / "first", "resume": False}
+        run_bundle(f"{task}_{dimension}", "train", {**given, **first}, options.output / "first.log", 1)
 
 
-def phantoms(options: argparse.Namespace, dimension: str) -> Path:
-    """One set a dimension for all runs."""
-    return options.output / "phantom" / dimension
+def phantoms(options: argparse.Namespace, task: str, dimension: str) -> Path:
+    """Where they lie."""
+    return options.output.resolve() / "phantom" / f"{task}_{dimension}"
 
 
-def command(dimension: str, config: str, given: Mapping[str, Any], threads: int) -> None:
-    """Runs one of the bundle's configs, its output in a log.
-
-    Raises:
-        SystemExit: When it fails; names the log.
-    """
-    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
-    file = f"bundles/classification_{dimension}/configs/{config}.json"
-    log = Path(given["output_dir"]) / f"{config}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    with log.open("w") as stream:
-        done = subprocess.run(
-            [sys.executable, "-m", "monai.bundle", "run", "--config_file", file, *words],
-            cwd=REPOSITORY, env=environment, stdout=stream, stderr=stream, check=False,
-        )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"{config} ended with {done.returncode}, see {log}")
+def folder_of(options: argparse.Namespace, task: str, dimension: str, fraction: float, seed: int, start: str) -> Path:
+    """Of one run."""
+    return options.output.resolve() / f"{task}_{dimension}" / f"{fraction:g}" / f"{start}_{seed}"
 
 
-def compare(
-    options: argparse.Namespace, dimension: str, fraction: float, runs: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> dict[str, Any]:
+def run(options: argparse.Namespace, task: str, dimension: str, fraction: float, seed: int, start: str) -> None:
+    """Trains and judges one model, unless that is done."""
+    folder = folder_of(options, task, dimension, fraction, seed, start)
+    if (folder / "metrics.json").is_file():
+        return
+    weights = options.pretrained[options.seeds.index(seed) % len(options.pretrained)].resolve()
+    places = {"output_dir": folder, "model_dir": folder / "models", "phantom_dir": phantoms(options, task, dimension)}
+    own = {"pretrained": weights if start == "pretrained" else "none", "label_fraction": f"{fraction:g}", "seed": seed}
+    own |= dict(option.split("=", 1) for option in options.options)
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    bundle = f"{task}_{dimension}"
+    run_bundle(bundle, "train", {**places, **own}, folder / "log.txt", threads)
+    run_bundle(bundle, "evaluate", places, folder / "log.txt", threads)
+    print(f"{bundle}, {fraction:g} % of the labels, seed {seed}, {start}: done", flush=True)
+
+
+def compare(options: argparse.Namespace, task: str, dimension: str, fraction: float) -> dict[str, Any]:
     """Both starts' means and their paired difference, over all findings and for each."""
-    names, labels = truth(phantoms(options, dimension) / f"datalist_{dimension}.json")
-    scores = {
-        start: torch.stack([predictions(run["folder"], list(labels), names) for run in found])
-        for start, found in runs.items()
-    }
-    label = torch.tensor(list(labels.values()))
-    both = (scores["pretrained"], scores["scratch"])
+    names, labels = truth(phantoms(options, task, dimension) / f"datalist_{dimension}.json")
+    ids, label = list(labels), torch.tensor(list(labels.values()))
+    read = probabilities if task == "classification" else dice
+    scores, steps, seconds = {}, 0, {}
+    for start in STARTS:
+        folders = [folder_of(options, task, dimension, fraction, seed, start) for seed in options.seeds]
+        scores[start] = torch.stack([read(folder, ids, names) for folder in folders])
+        records = [json.loads((folder / "training.json").read_text()) for folder in folders]
+        steps, seconds[start] = records[0]["steps"], [record["seconds"] for record in records]
+
+    def difference(columns: slice) -> Any:
+        one, other = (scores[start][:, :, columns] for start in STARTS)
+        return paired_auroc(one, other, label[:, columns]) if task == "classification" else paired_mean(one, other)
+
     return {
-        "dimension": dimension,
-        "fraction": fraction,
-        "seeds": len(options.seeds),
-        "steps": runs["pretrained"][0]["steps"],
-        "seconds": {start: [run["seconds"] for run in found] for start, found in runs.items()},
-        "auroc": {start: [auroc(run["metrics"]) for run in found] for start, found in runs.items()},
-        "difference": paired_auroc(*both, label),
-        "by_finding": {
-            name: paired_auroc(*(start[:, :, i : i + 1] for start in both), label[:, i : i + 1])
-            for i, name in enumerate(names)
-        },
-    }
-
-
-def auroc(metrics: Mapping[str, Any]) -> float:
-    """Mean over findings."""
-    return float(metrics["classification"]["auroc"]["value"])
+        "task": task, "dimension": dimension, "fraction": fraction, "seeds": len(options.seeds), "steps": steps,
+        "seconds": seconds, "cases": len(ids), "means": {s: means(task, found, label) for s, found in scores.items()},
+        "difference": difference(slice(None)),
+        "by_finding": {name: difference(slice(i, i + 1)) for i, name in enumerate(names)},
+    }  # fmt: skip
 
 
 def truth(datalist: Path) -> tuple[list[str], dict[str, list[int]]]:
@@ -133,15 +124,31 @@ def truth(datalist: Path) -> tuple[list[str], dict[str, list[int]]]:
     return content["label_names"], {row["id"]: row["label"] for row in content["test"]}
 
 
-def predictions(folder: Path, ids: Sequence[str], names: Sequence[str]) -> torch.Tensor:
+def probabilities(folder: Path, ids: Sequence[str], names: Sequence[str]) -> Tensor:
     """(N, F) in the order of the ids and names."""
     content = json.loads((folder / "predictions.json").read_text())
     return torch.tensor([[content[name][finding] for finding in names] for name in ids])
 
 
-def interval(figure: Mapping[str, float]) -> str:
-    """``+0.123 (0.100 to 0.140)``."""
-    return f"{figure['value']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f})"
+def dice(folder: Path, ids: Sequence[str], names: Sequence[str]) -> Tensor:
+    """(N, F), NaN where a finding is absent in truth."""
+    with (folder / "cases.csv").open(newline="", encoding="utf-8") as file:
+        found = {(row["id"], row["class"]): float(row["dice"] or "nan") for row in csv.DictReader(file)}
+    return torch.tensor([[found[name, finding] for finding in names] for name in ids])
+
+
+def means(task: str, scores: Tensor, label: Tensor) -> list[float]:
+    """Of each seed: mean over findings."""
+    if task == "segmentation":
+        return scores.nanmean(1).mean(1).tolist()
+    return [auroc(seed, label) for seed in scores]
+
+
+def auroc(scores: Tensor, label: Tensor) -> float:
+    """Mean over findings."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(label.numpy(), scores.numpy()))
 
 
 def mean(values: Sequence[float]) -> float:
@@ -149,33 +156,23 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def line(result: Mapping[str, Any]) -> str:
-    """One line for the terminal."""
-    values = ", ".join(f"{start} {mean(found):.3f}" for start, found in result["auroc"].items())
-    return f"{result['dimension']} at {result['fraction']:g} %: {values}, difference {interval(result['difference'])}"
-
-
-def tables(results: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> str:
+def tables(results: Sequence[Mapping[str, Any]]) -> str:
     """The results in Markdown."""
-    name = f"python benchmarks/downstream.py --pretrained {options.pretrained.name}"
     lines = [
-        f"Mean AUROC over findings on unseen phantoms, {len(options.seeds)} seeds; the difference is paired over",
-        f"seeds and cases, with its 95 % interval. `{name}`",
-        "",
-        "| images | labels | pre-trained | from scratch | difference | steps | seconds of training |",
-        "|---|---|---|---|---|---|---|",
+        "| figure | images | labels | pre-trained | from scratch | difference | steps | seconds of training |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for result in results:
-        auroc = " | ".join(f"{mean(result['auroc'][start]):.3f}" for start in STARTS)
+        both = " | ".join(f"{mean(result['means'][start]):.3f}" for start in STARTS)
         seconds = mean([mean(found) for found in result["seconds"].values()])
-        cells = f"{result['dimension']} | {result['fraction']:g} % | {auroc} | {interval(result['difference'])}"
-        lines.append(f"| {cells} | {result['steps']} | {seconds:.0f} |")
+        cells = f"{result['dimension']} | {result['fraction']:g} % | {both} | {interval(result['difference'])}"
+        lines.append(f"| {FIGURES[result['task']]} | {cells} | {result['steps']} | {seconds:.0f} |")
     findings = list(results[0]["by_finding"])
-    lines += ["", "The difference by finding:", "", f"| images | labels | {' | '.join(findings)} |"]
-    lines.append("|---|---|" + "---|" * len(findings))
+    lines += ["", "The difference by finding:", "", f"| figure | images | labels | {' | '.join(findings)} |"]
+    lines.append("|---|---|---|" + "---|" * len(findings))
     for result in results:
         cells = " | ".join(interval(figure) for figure in result["by_finding"].values())
-        lines.append(f"| {result['dimension']} | {result['fraction']:g} % | {cells} |")
+        lines.append(f"| {FIGURES[result['task']]} | {result['dimension']} | {result['fraction']:g} % | {cells} |")
     return "\n".join(lines) + "\n"
 
 

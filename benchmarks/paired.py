@@ -6,14 +6,14 @@ Both starts are judged on the same cases; a resample draws seeds and cases, the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from monai_unimedi.metrics.bootstrap import Figure, weighted_auroc
 
-__all__ = ["paired_auroc", "paired_mean"]
+__all__ = ["interval", "paired_auroc", "paired_mean"]
 
 RESAMPLES = 2000
 
@@ -56,6 +56,11 @@ def paired_mean(one: Tensor, other: Tensor, seed: int = 0) -> Figure:
         return (weights @ gain[index].nan_to_num(0.0) / (weights @ counted)).nanmean(1)
 
     return _paired(difference, len(one), one.shape[1], seed)
+
+
+def interval(figure: Mapping[str, float]) -> str:
+    """``+0.123 (0.100 to 0.140)``, with signs."""
+    return f"{figure['value']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f})"
 
 
 def _paired(difference: Callable[[int, Tensor], Tensor], num_seeds: int, num_cases: int, seed: int) -> Figure:

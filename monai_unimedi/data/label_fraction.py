@@ -39,9 +39,10 @@ def draw_fraction(
     Raises:
         ValueError: When ``percent`` is not above 0 and up to 100.
     """
-    if not 0 < float(percent) <= 100:
-        raise ValueError(f"label_fraction must be percent above 0 and up to 100, got {percent}.")
-    if float(percent) == 100:
+    percent = float(percent)  # of a command line
+    if not 0 < percent <= 100:
+        raise ValueError(f"label_fraction must be percent above 0 and up to 100, got {percent:g}.")
+    if percent == 100:
         return rows
     if given is not None:
         kept = {row["id"] for row in rows}  # patients split off for validation stay out
@@ -51,7 +52,7 @@ def draw_fraction(
         by_patient.setdefault(row["patient"], []).append(row)
     patients = sorted(by_patient)
     order = np.random.RandomState(stable_hash("fraction", seed) % 2**32).permutation(len(patients))
-    count = max(1, round(len(patients) * float(percent) / 100))
+    count = max(1, round(len(patients) * percent / 100))
     groups = [by_patient[patients[i]] for i in order]
     chosen, added = _complete(groups, count, wanted, facts_of)
     drawn = [row for row in rows if row["patient"] in chosen]
