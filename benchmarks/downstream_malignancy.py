@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Malignancy rating of real nodules (LIDC crops), split by patient, beside what the crop's extent alone tells.
 
-    python benchmarks/downstream_malignancy.py --starts scratch=none phantom=output/demo/models/model.pt
+    python benchmarks/downstream_malignancy.py
+        [--pretrained phantom=output/demo/models/model.pt real=output/real/fold{fold}_phantom/models/model.pt]
 
 The label is the radiologists' rating (Malign or Benign), not pathology. Crops are boxed as in
 ``benchmarks/real/datalists.py``. Every patient is unseen in one of three splits; the figures are over the unseen
-crops of all splits. A start's path may hold ``{fold}``, for weights pre-trained on real crops: their text gives the
-rating away, so they must not have seen the split's unseen patients (``output/real/fold{fold}_phantom/models/model.pt``
-of ``benchmarks/real_files.py`` have not). Writes ``malignancy.json`` and ``malignancy.md`` below ``--output``.
+crops of all splits. A path may hold ``{fold}``, for weights pre-trained on real crops: their text gives the rating
+away, so they must not have seen the split's unseen patients (those of ``benchmarks/real_files.py`` have not). Beside
+them MONAI's ResNet of like size, from scratch. Writes ``results.json`` and ``tables.md`` below ``--output``.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from downstream import REPOSITORY, command, interval
-from paired import paired_auroc
+from bundle_command import REPOSITORY, run_bundle
+from paired import interval, paired_auroc
 from real.datalists import FOLDS, SPACING, VOXELS, ct_crops, read_manifest, split_patients
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -30,9 +32,14 @@ from sklearn.preprocessing import StandardScaler
 
 from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, weighted_auroc
 
-CLASS = "Malign"
+CLASS, EXTENT, SCRATCH = "Malign", "extent alone", "scratch"
 SIZES = {"ct_size": list(VOXELS), "spacing": list(SPACING), "ct_padding": "edge"}
-EXTENT = "extent alone"
+RESNET = {
+    "_target_": "monai.networks.nets.ResNet", "block": "basic", "layers": [1, 1, 1, 1],
+    "block_inplanes": [16, 32, 64, 128], "spatial_dims": 3, "n_input_channels": 1, "num_classes": 1,
+}  # fmt: skip
+PEERS = {"MONAI ResNet": RESNET}
+Rows = Sequence[Mapping[str, Any]]
 
 
 def main() -> None:
@@ -40,119 +47,118 @@ def main() -> None:
     options = parse()
     data = Path(os.environ.get("UNIMEDI_REAL_DATA") or REPOSITORY.parent / "shared" / "data")
     if not (data / "lidc_nodule_voi").is_dir():
-        print(f"skipped: no real images at {data}: set UNIMEDI_REAL_DATA to the folder that holds them")
+        print(f"skipped: no real files at {data}; set UNIMEDI_REAL_DATA to the folder that holds them")
         return
+    options.output = options.output.resolve()
     rows = rated(data, options.output / "crops")
+    lists = [write_list(options.output, rows, fold) for fold in range(FOLDS)]
+    arms = {SCRATCH: "none", **dict(word.split("=", 1) for word in options.pretrained), **dict.fromkeys(PEERS, "none")}
+    runs = [(options, arm, path, fold, lists[fold]) for fold in range(FOLDS) for arm, path in arms.items()]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda one: run(*one), runs))
+    scores = {EXTENT: extent_scores(rows)} | {arm: unseen_scores(options.output, rows, arm) for arm in arms}
     label = torch.tensor([row["label"] for row in rows])
-    starts = dict(start.split("=", 1) for start in options.starts)
-    scores = {EXTENT: torch.stack([extent_scores(rows)] * len(options.seeds))}
-    for name, weights in starts.items():
-        scores[name] = torch.stack([unseen_scores(options, rows, name, weights, seed) for seed in options.seeds])
-    first = next(iter(starts))
     results = {
-        name: {"auroc": mean_auroc(found, label), f"minus {first}": paired_auroc(found, scores[first], label)}
-        for name, found in scores.items()
+        arm: {"auroc": auroc(found, label), "difference": paired_auroc(found[None], scores[SCRATCH][None], label)}
+        for arm, found in scores.items()
     }
-    (options.output / "malignancy.json").write_text(json.dumps(results, indent=1) + "\n")
-    (options.output / "malignancy.md").write_text(table(results, first, rows))
-    print(table(results, first, rows))
+    (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (options.output / "tables.md").write_text(table(results, rows))
+    print(table(results, rows))
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--starts", nargs="+", required=True, metavar="NAME=PATH", help="the first is what others are compared with")
-    add("--output", type=Path, default=REPOSITORY / "output" / "malignancy")
-    add("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    add("--num_steps", type=int, default=200)
-    add("--threads", type=int, default=max(1, (os.cpu_count() or 2)))
+    add("--pretrained", nargs="*", default=["phantom=output/demo/models/model.pt"], metavar="NAME=PATH")
+    add("--output", type=Path, default=REPOSITORY / "output" / "downstream_malignancy")
+    add("--num_steps", type=int, default=400)
+    add("--jobs", type=int, default=1, help="trainings at a time, each on its share of the cores")
     return parser.parse_args()
 
 
 def rated(data: Path, output: Path) -> list[dict[str, Any]]:
     """Boxed crops with ``label`` [1] for Malign and [0] for Benign."""
-    manifest = read_manifest(data / "lidc_nodule_voi")
+    labels = [[int(row["labels"] == CLASS)] for row in read_manifest(data / "lidc_nodule_voi")]
+    kept = ("id", "image", "patient", "extent")
     crops = ct_crops(data, output)
-    labels = [[int(row["labels"] == CLASS)] for row in manifest]
-    return [
-        {**{key: crop[key] for key in ("id", "image", "patient", "extent")}, "label": label}
-        for crop, label in zip(crops, labels, strict=True)
-    ]
+    return [{**{k: crop[k] for k in kept}, "label": label} for crop, label in zip(crops, labels, strict=True)]
 
 
-def fold_of(rows: Sequence[Mapping[str, Any]], fold: int) -> list[str]:
-    """The list of each row in one split."""
-    parts = split_patients([dict(row) for row in rows], fold)
-    return [parts[row["patient"]] for row in rows]
-
-
-def unseen_scores(
-    options: argparse.Namespace, rows: list[dict[str, Any]], name: str, weights: str, seed: int
-) -> torch.Tensor:
-    """(N, 1) probabilities of each crop by the model that has not seen its patient."""
-    found: dict[str, float] = {}
-    for fold in range(FOLDS):
-        folder = options.output / f"fold{fold}" / f"{name}_{seed}"
-        if not (folder / "metrics.json").is_file():
-            places = {"output_dir": folder, "model_dir": folder / "models", "datalist": write_list(options, rows, fold)}
-            given = {**places, "dataset_dir": folder, "class_names": [CLASS], **SIZES}
-            path = weights.format(fold=fold)
-            own = {"pretrained": path if path == "none" else Path(path).resolve(), "seed": seed}
-            training = {**own, "num_steps": options.num_steps, "steps_per_epoch": 50, "augment_prob": 1.0}
-            command("3d", "train", {**given, **training}, options.threads)
-            command("3d", "evaluate", given, options.threads)
-        content = json.loads((folder / "predictions.json").read_text())
-        found |= {key: value[CLASS] for key, value in content.items()}
-    return torch.tensor([[found[row["id"]]] for row in rows])
-
-
-def write_list(options: argparse.Namespace, rows: Sequence[Mapping[str, Any]], fold: int) -> Path:
+def write_list(output: Path, rows: Rows, fold: int) -> Path:
     """The datalist of one split."""
     content: dict[str, Any] = {"label_names": [CLASS], "training": [], "validation": [], "test": []}
-    for row, section in zip(rows, fold_of(rows, fold)):
+    for row, section in zip(rows, sections(rows, fold)):
         content[section].append({key: value for key, value in row.items() if key != "extent"})
-    path = options.output.resolve() / f"fold{fold}" / "datalist_3d.json"
+    path = output / f"fold{fold}" / "datalist_3d.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content) + "\n")
     return path
 
 
-def extent_scores(rows: Sequence[Mapping[str, Any]]) -> torch.Tensor:
+def sections(rows: Rows, fold: int) -> list[str]:
+    """The list of each row in one split."""
+    parts = split_patients([dict(row) for row in rows], fold)
+    return [parts[row["patient"]] for row in rows]
+
+
+def run(options: argparse.Namespace, arm: str, path: str, fold: int, datalist: Path) -> None:
+    """Trains and judges one model, unless that is done."""
+    folder = options.output / f"fold{fold}" / arm.replace(" ", "_")
+    if (folder / "metrics.json").is_file():
+        return
+    places = {"output_dir": folder, "model_dir": folder / "models", "datalist": datalist, "dataset_dir": folder}
+    net = {"network_def": PEERS[arm]} if arm in PEERS else {}
+    given = {**places, "class_names": [CLASS], **SIZES, **net}
+    weights = path if path == "none" else Path(path.format(fold=fold)).resolve()
+    own = {"pretrained": weights, "seed": fold, "augment_prob": 1.0}
+    length = {"num_steps": options.num_steps, "steps_per_epoch": max(1, options.num_steps // 5)}
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    run_bundle("classification_3d", "train", {**given, **own, **length}, folder / "log.txt", threads)
+    run_bundle("classification_3d", "evaluate", given, folder / "log.txt", threads)
+    print(f"split {fold}, {arm}: done", flush=True)
+
+
+def unseen_scores(output: Path, rows: Rows, arm: str) -> torch.Tensor:
+    """(N, 1) probability of each crop by the model that has not seen its patient."""
+    found: dict[str, float] = {}
+    for fold in range(FOLDS):
+        content = json.loads((output / f"fold{fold}" / arm.replace(" ", "_") / "predictions.json").read_text())
+        found |= {key: value[CLASS] for key, value in content.items()}
+    return torch.tensor([[found[row["id"]]] for row in rows])
+
+
+def extent_scores(rows: Rows) -> torch.Tensor:
     """(N, 1) by logistic regression on shape, spacing, extent and padding of the crop as it was in its file."""
     numbers = np.array([row["extent"] for row in rows])
     numbers = np.concatenate([numbers, np.log1p(numbers)], axis=1)
     label = np.array([row["label"][0] for row in rows])
     scores = np.zeros(len(rows))
     for fold in range(FOLDS):
-        is_unseen = np.array(fold_of(rows, fold)) == "test"
+        is_unseen = np.array(sections(rows, fold)) == "test"
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         scores[is_unseen] = model.fit(numbers[~is_unseen], label[~is_unseen]).predict_proba(numbers[is_unseen])[:, 1]
     return torch.from_numpy(scores)[:, None]
 
 
-def mean_auroc(scores: torch.Tensor, label: torch.Tensor) -> Figure:
-    """Mean over seeds with its 95 % interval over crops."""
-
-    def statistic(weights: torch.Tensor) -> torch.Tensor:
-        return torch.stack([weighted_auroc(one.double(), label, weights)[:, 0] for one in scores]).mean(0)
-
-    return bootstrap_statistic(statistic, len(label))
+def auroc(scores: torch.Tensor, label: torch.Tensor) -> Figure:
+    """With its 95 % interval over crops."""
+    return bootstrap_statistic(lambda weights: weighted_auroc(scores.double(), label, weights)[:, 0], len(label))
 
 
-def table(results: Mapping[str, Any], first: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def table(results: Mapping[str, Any], rows: Rows) -> str:
     """The results in Markdown."""
     patients = len({row["patient"] for row in rows})
     lines = [
         f"{len(rows)} crops of {patients} patients, rated Malign or Benign; unseen patients of three splits.",
         "",
-        f"| start | AUROC | 95 % interval | minus {first} |",
+        f"| start | AUROC | 95 % interval | minus {SCRATCH} |",
         "|---|---|---|---|",
     ]
     for name, found in results.items():
-        auroc, gain = found["auroc"], found[f"minus {first}"]
-        cells = f"{auroc['value']:.3f} | {auroc['low']:.3f} to {auroc['high']:.3f}"
-        lines.append(f"| {name} | {cells} | {'' if name == first else interval(gain)} |")
+        value, gain = found["auroc"], interval(found["difference"]) if name != SCRATCH else ""
+        lines.append(f"| {name} | {value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} | {gain} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,44 +1,104 @@
 # SPDX-License-Identifier: Apache-2.0
 """Segmentation of real images by the bundles: pre-trained, from scratch, and MONAI's UNETR and UNet, at equal time.
 
-    python benchmarks/downstream_segmentation.py [--tasks nodules lungs organs] [--seconds 300] [--folds 3]
-        [--pretrained phantom=output/demo/models/model.pt ...] [--output FOLDER]
+    python benchmarks/downstream_segmentation.py [--tasks nodules lungs organs] [--seconds 300]
+        [--pretrained phantom=output/demo/models/model.pt real=output/real/fold{fold}_phantom/models/model.pt]
 
-Each arm trains for the same wall time on the same rows (its steps follow from the pace of a short run) and is
-judged by the bundle's evaluation on unseen patients. ``--pretrained NAME=PATH`` adds an arm, once for each. Writes
-``results.json`` and prints a table; the same command goes on where it stopped.
+Each arm trains for the same time on the same rows (its steps follow from the pace of a short run, measured alone) and
+is judged by the bundle's evaluation on unseen patients; every patient is unseen in one of three splits, and the figures
+are over the unseen images of all splits, the difference to scratch paired by image. ``--pretrained NAME=PATH`` adds an
+arm; ``{fold}`` in a path stands for the split, for weights that must not have seen the split's unseen patients (those
+of ``benchmarks/real_files.py`` have not). Writes ``results.json`` and ``tables.md`` below ``--output``; the same
+command goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
-import subprocess
-import sys
+import statistics
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from bundle_command import REPOSITORY, run_bundle
+from paired import interval, paired_mean
+from real.constant_mask import constant_dice
+from real.datalists import FOLDS, xrays
 from real.masks import ORGANS, lungs, nodules, organs, write_list
+from torch import Tensor
 
 from monai_unimedi.handlers.history import read_history
 from monai_unimedi.metrics.bootstrap import bootstrap_interval
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 TASKS: dict[str, dict[str, Any]] = {
-    "nodules": {"source": "3d", "names": ["nodule"], "options": {"spacing": [0.7, 0.7, 0.75]}},
-    "lungs": {"source": "2d", "names": ["lung"], "options": {"xray_size": 96}},
-    "organs": {"source": "3d", "names": list(ORGANS), "options": {"spacing": [4.0, 4.0, 8.0]}},
+    "nodules": {"source": "3d", "names": ["nodule"], "options": {"spacing": [0.7, 0.7, 0.75]}, "size": [48, 48, 16]},
+    "lungs": {"source": "2d", "names": ["lung"], "options": {"xray_size": 96}, "size": [96, 96]},
+    "organs": {"source": "3d", "names": list(ORGANS), "options": {"spacing": [4.0, 4.0, 8.0]}, "size": [48, 48, 16]},
 }
 MAKE = {"nodules": nodules, "lungs": lungs, "organs": organs}
-PACE_STEPS = 6
+PACE_STEPS = 12
+SCRATCH = "scratch"
+SHARED = {"batch_size": 4, "history_interval": 1, "device": "cpu", "exclusive": True}
+Arms = dict[str, dict[str, Any]]
 
 
-def peers(source: str, channels: int, size: list[int]) -> dict[str, dict[str, Any]]:
-    """MONAI's networks of about the size of ours; UNETR knows patches of 16 voxels a side, so its depth is padded."""
-    dims = 2 if source == "2d" else 3
+def main() -> None:
+    """Runs what is not done, writes and prints the tables."""
+    options = parse()
+    if not options.data.is_dir():
+        print(f"skipped: no real files at {options.data}; set UNIMEDI_REAL_DATA to the folder that holds them")
+        return
+    options.output = options.output.resolve()
+    results = {}
+    for task in options.tasks:
+        rows = MAKE[task](options.data, options.output / task)
+        everybody = xrays(options.data) if task == "lungs" else rows
+        folds, path = range(1 if task == "organs" else FOLDS), options.output / task
+        lists = [write_list(rows, everybody, path / f"fold{f}.json", TASKS[task]["names"], f) for f in folds]
+        steps = {arm: pace(options, task, arm, lists[0]) for arm in arms_of(options, task, 0)}
+        runs = [(options, task, arm, fold, lists[fold], steps[arm]) for fold in folds for arm in steps]
+        with ThreadPoolExecutor(options.jobs) as pool:
+            list(pool.map(lambda one: run(*one), runs))
+        results[task] = figures(options, task, list(steps), lists)
+        (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    text = "\n".join(table(task, found) for task, found in results.items())
+    (options.output / "tables.md").write_text(text)
+    print(text)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    default = os.environ.get("UNIMEDI_REAL_DATA") or REPOSITORY.parent / "shared" / "data"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--data", type=Path, default=Path(default))
+    add("--output", type=Path, default=REPOSITORY / "output" / "downstream_segmentation")
+    add("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    add("--seconds", type=float, default=300.0, help="of training for each run")
+    add("--pretrained", nargs="*", default=["phantom=output/demo/models/model.pt"], metavar="NAME=PATH")
+    add("--jobs", type=int, default=1, help="trainings at a time, each on its share of the cores")
+    return parser.parse_args()
+
+
+def arms_of(options: argparse.Namespace, task: str, fold: int) -> Arms:
+    """Options of the bundle by arm."""
+    about = TASKS[task]
+    arms: Arms = {SCRATCH: {"pretrained": "none"}}
+    for word in options.pretrained:
+        name, path = word.split("=", 1)
+        arms[f"{name} encoder"] = {"pretrained": Path(path.format(fold=fold)).resolve()}
+    found = peers(len(about["size"]), len(about["names"]) + 1, about["size"])
+    return arms | {name: {"network_def": net, "pretrained": "none"} for name, net in found.items()}
+
+
+def peers(dims: int, channels: int, size: list[int]) -> Arms:
+    """MONAI's networks of about the size of ours."""
     strides = [2, 2, 2] if dims == 2 else [[2, 2, 2], [2, 2, 2], [2, 2, 1]]
     unet = {"spatial_dims": dims, "in_channels": 1, "out_channels": channels, "channels": [16, 32, 64, 128]}
     unetr = {"in_channels": 1, "out_channels": channels, "img_size": size, "feature_size": 16, "hidden_size": 128}
@@ -50,122 +110,101 @@ def peers(source: str, channels: int, size: list[int]) -> dict[str, dict[str, An
     }  # fmt: skip
 
 
-def run(config: str, source: str, options: dict[str, Any], log: Path) -> None:
-    """One command of the bundle.
-
-    Raises:
-        RuntimeError: When it fails.
-    """
-    words = [word for key, value in options.items() for word in (f"--{key}", _word(value))]
-    path = f"bundles/segmentation_{source}/configs/{config}.json"
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", path, *words]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with log.open("a") as stream:
-        done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=stream, stderr=stream, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{config} failed with status {done.returncode}, see {log}.")
+def given(task: str, datalist: Path, arm: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What training and evaluation are both told."""
+    names = ["background", *TASKS[task]["names"]]
+    classes = {"class_names": names, "class_values": list(range(len(names))), "out_channels": len(names)}
+    places = {
+        "datalist": datalist,
+        "dataset_dir": datalist.parent,
+        "output_dir": folder,
+        "model_dir": folder / "models",
+    }
+    net = {"network_def": arm["network_def"]} if "network_def" in arm else {}
+    return {**SHARED, **TASKS[task]["options"], **classes, **places, **net}
 
 
-def _word(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (list, dict, bool)) else str(value)
+def pace(options: argparse.Namespace, task: str, arm: str, datalist: Path) -> int:
+    """Steps of an arm in the asked time, from the median step of a short run that has the machine to itself."""
+    folder, changes = options.output / task / "pace" / arm.replace(" ", "_"), arms_of(options, task, 0)[arm]
+    if not (folder / "training.json").is_file():
+        length = {"num_steps": PACE_STEPS, "steps_per_epoch": PACE_STEPS, "val_interval": 1000, "resume": False}
+        common = given(task, datalist, changes, folder)
+        start = {"pretrained": changes["pretrained"]}
+        run_bundle(bundle(task), "train", {**common, **length, **start}, folder / "log.txt", threads(options))
+    seconds = [line["seconds"] for line in read_history(folder) if "loss" in line]
+    return max(8, round(options.seconds / statistics.median(b - a for a, b in pairwise(seconds[1:]))))
 
 
-def train_and_judge(task: str, arm: str, datalist: Path, output: Path, changes: dict[str, Any], seconds: float) -> Any:
-    """Metrics of one run; None of it is done again where it was done."""
-    folder = output / f"{datalist.stem}_{arm.replace(' ', '_')}"
+def bundle(task: str) -> str:
+    """Folder of the bundle."""
+    return f"segmentation_{TASKS[task]['source']}"
+
+
+def threads(options: argparse.Namespace) -> int:
+    """Of one training."""
+    return max(1, (os.cpu_count() or 1) // int(options.jobs))
+
+
+def folder_of(options: argparse.Namespace, task: str, arm: str, fold: int) -> Path:
+    """Of one run."""
+    return Path(options.output) / task / f"fold{fold}" / arm.replace(" ", "_")
+
+
+def run(options: argparse.Namespace, task: str, arm: str, fold: int, datalist: Path, steps: int) -> None:
+    """Trains and judges one model, unless that is done."""
+    folder, changes = folder_of(options, task, arm, fold), arms_of(options, task, fold)[arm]
     if (folder / "metrics.json").is_file():
-        return json.loads((folder / "metrics.json").read_text())
-    folder.mkdir(parents=True, exist_ok=True)
-    about, names = TASKS[task], ["background", *TASKS[task]["names"]]
-    classes = {"class_names": names, "class_values": list(range(len(names))), "exclusive": "true"}
-    options = {"datalist": datalist.resolve(), "dataset_dir": datalist.parent.resolve(), "out_channels": len(names)}
-    places = {"output_dir": folder.resolve(), "model_dir": (folder / "models").resolve(), "device": "cpu"}
-    shared = options | classes | about["options"] | places
-    small = {"batch_size": 4, "history_interval": 1, "val_interval": 1000}
-    learn = {k: v for k, v in changes.items() if k != "network_def"}
-    net = {"network_def": changes["network_def"]} if "network_def" in changes else {}
-    pace = {"num_steps": PACE_STEPS, "steps_per_epoch": PACE_STEPS, "resume": "false"}
-    trial = {"output_dir": (folder / "pace").resolve(), "model_dir": (folder / "pace").resolve()}
-    run("train", about["source"], shared | small | learn | net | pace | trial, folder / "log.txt")
-    lines = [line for line in read_history(folder / "pace") if "loss" in line]
-    step = (lines[-1]["seconds"] - lines[0]["seconds"]) / (len(lines) - 1)
-    steps = max(4, round(0.9 * seconds / step))
-    length = {"num_steps": steps, "steps_per_epoch": max(1, steps // 4), "val_interval": 1, "history_interval": 10}
-    run("train", about["source"], shared | small | learn | net | length, folder / "log.txt")
-    run("evaluate", about["source"], shared | net, folder / "log.txt")
-    return json.loads((folder / "metrics.json").read_text())
-
-
-def constant_dice(datalist: Path, source: str, size: list[int]) -> float:
-    """Mean Dice of the best constant mask of the training list: what the place in the box alone tells."""
-    from monai_unimedi.transforms import LoadVolumed, LoadXrayd, ScaleXrayd
-
-    content = json.loads(datalist.read_text())
-
-    def masks(section: str) -> torch.Tensor:
-        load = LoadVolumed("label") if source == "3d" else LoadXrayd("label")
-        scale = (lambda row: row) if source == "3d" else ScaleXrayd("label", size[0], mode="nearest")
-        found = [torch.as_tensor(scale(load({"label": row["label"]}))["label"])[0] > 0 for row in content[section]]
-        return torch.stack(found).flatten(1).float()
-
-    training, test = masks("training"), masks("test")
-    mean, best = training.mean(0), (0.0, 0.5)
-    for level in np.linspace(0.05, 0.95, 19):
-        best = max(best, (float(_dice(mean > level, training).mean()), float(level)))
-    return float(_dice(mean > best[1], test).mean())
-
-
-def _dice(mask: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    both = (others * mask.float()).sum(1)
-    return 2 * both / (others.sum(1) + mask.sum()).clamp(min=1)
-
-
-def main() -> None:
-    """Runs what is not done, writes and prints the table."""
-    default = os.environ.get("UNIMEDI_REAL_DATA") or REPOSITORY.parent / "shared" / "data"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(default))
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "output" / "downstream_segmentation")
-    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--seconds", type=float, default=300.0)
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--pretrained", nargs="*", default=["phantom=output/demo/models/model.pt"], metavar="NAME=PATH")
-    parser.add_argument("--without_peers", action="store_true")
-    arguments = parser.parse_args()
-    if not arguments.data.is_dir():
-        print(f"skipped: no real files at {arguments.data}; set UNIMEDI_REAL_DATA to the folder that holds them")
         return
-    results = {task: one_task(task, arguments) for task in arguments.tasks}
-    (arguments.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    for task, arms in results.items():
-        print(f"\n{task}\n| arm | Dice, unseen | 95 % interval | runs |\n|---|---|---|---|")
-        for arm, figure in arms.items():
-            interval = f"{figure['low']:.3f} to {figure['high']:.3f}"
-            print(f"| {arm} | {figure['value']:.3f} | {interval} | {figure['count']} |", flush=True)
+    length = {"num_steps": steps, "steps_per_epoch": max(1, steps // 5), "history_interval": 10}
+    own = {"pretrained": changes["pretrained"], "seed": fold}
+    common = given(task, datalist, changes, folder)
+    run_bundle(bundle(task), "train", {**common, **length, **own}, folder / "log.txt", threads(options))
+    run_bundle(bundle(task), "evaluate", common, folder / "log.txt", threads(options))
+    print(f"{task}, split {fold}, {arm}: done", flush=True)
 
 
-def one_task(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Mean Dice of every arm over the folds, with an interval over folds, and the constant mask's."""
-    about, output = TASKS[task], arguments.output
-    rows = MAKE[task](arguments.data, output / task)
-    size = [about["options"]["xray_size"]] * 2 if about["source"] == "2d" else [48, 48, 16]
-    arms: dict[str, dict[str, Any]] = {"scratch": {"layer_decay": 1.0}}
-    for word in arguments.pretrained:
-        name, path = word.split("=", 1)
-        arms[f"{name} encoder"] = {"pretrained": Path(path).resolve()}
-    if not arguments.without_peers:
-        found = peers(about["source"], len(about["names"]) + 1, size)
-        arms |= {name: {"network_def": net, "layer_decay": 1.0} for name, net in found.items()}
-    scores: dict[str, list[float]] = {}
-    for fold in range(1 if task == "organs" else arguments.folds):
-        datalist = write_list(rows, output / f"{task}{fold}.json", about["names"], fold)
-        if task != "organs":
-            scores.setdefault("constant mask", []).append(constant_dice(datalist, about["source"], size))
-        for arm, changes in arms.items():
-            options = {"pretrained": "none", "seed": fold} | changes
-            metrics = train_and_judge(task, arm, datalist, output, options, arguments.seconds)
-            scores.setdefault(arm, []).append(metrics["segmentation"]["dice_positives"]["value"])
-    return {arm: bootstrap_interval(torch.tensor(values)) for arm, values in scores.items()}
+def figures(options: argparse.Namespace, task: str, arms: Sequence[str], lists: Sequence[Path]) -> dict[str, Any]:
+    """Dice of every arm over the unseen images of all splits, and its difference to scratch."""
+    folders = {arm: [folder_of(options, task, arm, fold) for fold in range(len(lists))] for arm in arms}
+    found = {arm: torch.cat([dice(folder, TASKS[task]["names"]) for folder in folders[arm]]) for arm in arms}
+    results: dict[str, Any] = {}
+    if task != "organs":
+        values = torch.cat([constant_dice(path, TASKS[task]["source"], TASKS[task]["size"]) for path in lists])
+        results["constant mask"] = {"dice": bootstrap_interval(values[:, None].double())}
+    for arm in arms:
+        gain = {} if arm == SCRATCH else {"difference": paired_mean(found[arm][None], found[SCRATCH][None])}
+        records = [json.loads((folder / "training.json").read_text()) for folder in folders[arm]]
+        costs = {"steps": records[0]["steps"], "seconds": round(statistics.mean(r["seconds"] for r in records))}
+        size = {"parameters": records[0]["parameters"]}
+        results[arm] = {"dice": bootstrap_interval(found[arm]), **gain, **costs, **size}
+    return results
+
+
+def dice(folder: Path, names: Sequence[str]) -> Tensor:
+    """(N, F) of the cases in the order of their ids, NaN where a class is absent in truth."""
+    with (folder / "cases.csv").open(newline="", encoding="utf-8") as file:
+        found = {(row["id"], row["class"]): float(row["dice"] or "nan") for row in csv.DictReader(file)}
+    return torch.tensor([[found[name, kind] for kind in names] for name in sorted({name for name, _ in found})])
+
+
+def table(task: str, results: Mapping[str, Any]) -> str:
+    """The results of one task in Markdown."""
+    count = results[SCRATCH]["dice"]["count"]
+    lines = [
+        f"{task}, {count} unseen images:",
+        "",
+        "| start | Dice | 95 % interval | minus scratch | parameters, M | steps | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for arm, found in results.items():
+        value, gain = found["dice"], interval(found["difference"]) if "difference" in found else ""
+        cells = f"{value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} | {gain}"
+        costs = (
+            f"{found['parameters'] / 1e6:.2f} | {found['steps']} | {found['seconds']}" if "steps" in found else "| |"
+        )
+        lines.append(f"| {arm} | {cells} | {costs} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -112,8 +112,12 @@ def organs(data: Path, output: Path) -> list[Row]:
     return rows
 
 
-def write_list(rows: Sequence[Row], path: Path, names: Sequence[str], fold: int) -> Path:
-    """The datalist of one fold, split by patient; of patches of one CT by height, without overlap."""
+def write_list(rows: Sequence[Row], everybody: Sequence[Row], path: Path, names: Sequence[str], fold: int) -> Path:
+    """The datalist of one fold, split by patient; of patches of one CT by height, without overlap.
+
+    ``everybody``: rows of all patients that are split, those without a mask included, so that the split is that of a
+    pre-training on them.
+    """
     content: dict[str, Any] = {"labels": {str(i): n for i, n in enumerate(["background", *names])}}
     if all("start_z" in row for row in rows):
         heights = sorted({row["start_z"] for row in rows})
@@ -125,7 +129,7 @@ def write_list(rows: Sequence[Row], path: Path, names: Sequence[str], fold: int)
         parts |= dict.fromkeys(seen[:: max(2, len(seen) // 3)], "validation")
         sections = [(parts[row["id"]], row) for row in kept]
     else:
-        split = split_patients(rows, fold)
+        split = split_patients(everybody, fold)
         sections = [(split[row["patient"]], row) for row in rows]
     for section, row in sections:
         content.setdefault(section, []).append({k: v for k, v in row.items() if k != "start_z"})

@@ -17,6 +17,9 @@ class UniMediSegmenter(nn.Module):
 
     ``load_encoder_weights`` fills the encoder; the decoder starts anew. Any image size that the patches divide works.
 
+    What [CLS] says about the whole image is added to every voxel's logits of a channel (``presence``, zero at the
+    start): the decoder's instance norms cannot carry it, as they subtract whatever is the same everywhere.
+
     Args:
         spatial_dims: 2 for X-rays (progressive upsampling), 3 for CTs (UNETR's decoder).
         in_channels: channels of the image.
@@ -75,6 +78,9 @@ class UniMediSegmenter(nn.Module):
         self.layers: List[int] = skip_layers(num_layers, len(upsampling_factors(self.patch)))
         decoder = UnetrDecoder if spatial_dims == 3 else ProgressiveUpsampling
         self.decoder = decoder(in_channels, out_channels, hidden_size, self.patch, feature_size, norm_name)
+        self.presence = nn.Linear(hidden_size, out_channels)
+        nn.init.zeros_(self.presence.weight)
+        nn.init.zeros_(self.presence.bias)
         self.encoder.requires_grad_(not frozen)
         self.start_at(prior)
 
@@ -96,8 +102,9 @@ class UniMediSegmenter(nn.Module):
             self.encoder.eval()
         return self
 
-    def token_grids(self, image: torch.Tensor) -> List[torch.Tensor]:
-        """Tokens of the decoder's layers as grids (B, C, *grid), the last layer's first, then from deep to shallow."""
+    def tokens(self, image: torch.Tensor) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+        """[CLS] (B, C) of the last layer, and the tokens of the decoder's layers as grids (B, C, *grid), the last layer's
+        first, then from deep to shallow."""
         if image.dim() != self.spatial_dims + 2:
             raise ValueError(f"image must have {self.spatial_dims} spatial axes, got shape {list(image.shape)}.")
         grid = [side // patch for side, patch in zip(image.shape[2:], self.patch)]
@@ -106,10 +113,12 @@ class UniMediSegmenter(nn.Module):
             count *= side
         indices = self.encoder.select_slices(image, None, None)
         grids: List[torch.Tensor] = []
+        cls = image.new_zeros(0)
         for state in self.encoder.vit.hidden_states(image, self.layers, indices):
             tokens = state[:, 1 : 1 + count]  # without [CLS] and the slices' tokens, which come last
+            cls = state[:, 0]
             grids.insert(0, tokens.transpose(1, 2).reshape([image.shape[0], tokens.shape[2]] + grid))  # noqa: RUF005 - TorchScript
-        return grids
+        return cls, grids
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """
@@ -119,7 +128,11 @@ class UniMediSegmenter(nn.Module):
         Returns:
             (B, out_channels, X, Y[, Z]), float, logits.
         """
-        return self.decoder(image, self.token_grids(image))
+        cls, grids = self.tokens(image)
+        logits = self.decoder(image, grids)
+        presence = self.presence(cls)
+        presence = presence.reshape(list(presence.shape) + [1] * self.spatial_dims)
+        return logits + presence
 
 
 def skip_layers(num_layers: int, num_stages: int) -> List[int]:
