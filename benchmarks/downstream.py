@@ -23,11 +23,13 @@ from typing import Any
 
 import torch
 from bundle_command import REPOSITORY, run_bundle
-from paired import interval, paired_auroc, paired_mean
+from paired import interval, paired_auroc, paired_mean, paired_pooled_dice
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 STARTS = ("pretrained", "scratch")
-FIGURES = {"classification": "mean AUROC", "segmentation": "mean Dice over the positives"}
+FIGURES = {"classification": "AUROC", "segmentation": "Dice over the positives"}
+BESIDE = ("Dice over all", "Dice pooled")
 
 
 def main() -> None:
@@ -97,25 +99,47 @@ def run(options: argparse.Namespace, task: str, dimension: str, fraction: float,
 def compare(options: argparse.Namespace, task: str, dimension: str, fraction: float) -> dict[str, Any]:
     """Both starts' means and their paired difference, over all findings and for each."""
     names, labels = truth(phantoms(options, task, dimension) / f"datalist_{dimension}.json")
-    ids, label = list(labels), torch.tensor(list(labels.values()))
-    read = probabilities if task == "classification" else dice
-    scores, steps, seconds = {}, 0, {}
-    for start in STARTS:
-        folders = [folder_of(options, task, dimension, fraction, seed, start) for seed in options.seeds]
-        scores[start] = torch.stack([read(folder, ids, names) for folder in folders])
-        records = [json.loads((folder / "training.json").read_text()) for folder in folders]
-        steps, seconds[start] = records[0]["steps"], [record["seconds"] for record in records]
-
-    def difference(columns: slice) -> Any:
-        one, other = (scores[start][:, :, columns] for start in STARTS)
-        return paired_auroc(one, other, label[:, columns]) if task == "classification" else paired_mean(one, other)
-
-    return {
-        "task": task, "dimension": dimension, "fraction": fraction, "seeds": len(options.seeds), "steps": steps,
-        "seconds": seconds, "cases": len(ids), "means": {s: means(task, found, label) for s, found in scores.items()},
-        "difference": difference(slice(None)),
-        "by_finding": {name: difference(slice(i, i + 1)) for i, name in enumerate(names)},
+    folders = {s: [folder_of(options, task, dimension, fraction, seed, s) for seed in options.seeds] for s in STARTS}
+    records = {s: [json.loads((folder / "training.json").read_text()) for folder in folders[s]] for s in STARTS}
+    known = {
+        "task": task, "dimension": dimension, "fraction": fraction, "seeds": len(options.seeds), "cases": len(labels),
+        "steps": records["scratch"][0]["steps"],
+        "seconds": {start: [record["seconds"] for record in found] for start, found in records.items()},
     }  # fmt: skip
+    if task == "classification":
+        label = torch.tensor(list(labels.values()))
+        both = [torch.stack([probabilities(folder, list(labels), names) for folder in folders[s]]) for s in STARTS]
+        return known | {"figures": {FIGURES[task]: of_auroc(both[0], both[1], label, names)}}
+    cases = [torch.stack([masks(folder, list(labels), names) for folder in folders[start]]) for start in STARTS]
+    dice, dice_all = ([start[..., column] for start in cases] for column in (0, 1))
+    pooled = [torch.stack([start[..., 0].nan_to_num(0) * start[..., 2], start[..., 2]], -1) for start in cases]
+    figures = {FIGURES[task]: of_mean(dice[0], dice[1], names), BESIDE[0]: of_mean(dice_all[0], dice_all[1], names)}
+    return known | {"figures": figures | {BESIDE[1]: of_pooled(pooled[0], pooled[1], names)}}
+
+
+def of_auroc(one: Tensor, other: Tensor, label: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """From probabilities (S, N, F)."""
+    means = {s: [float(roc_auc_score(label, seed)) for seed in found] for s, found in zip(STARTS, (one, other))}
+    found = {
+        name: paired_auroc(one[:, :, i : i + 1], other[:, :, i : i + 1], label[:, i : i + 1])
+        for i, name in enumerate(names)
+    }
+    return {"means": means, "difference": paired_auroc(one, other, label), "by_finding": found}
+
+
+def of_mean(one: Tensor, other: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """From a figure of each case (S, N, F)."""
+    means = {start: found.nanmean(1).mean(1).tolist() for start, found in zip(STARTS, (one, other))}
+    found = {name: paired_mean(one[:, :, i : i + 1], other[:, :, i : i + 1]) for i, name in enumerate(names)}
+    return {"means": means, "difference": paired_mean(one, other), "by_finding": found}
+
+
+def of_pooled(one: Tensor, other: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """From overlaps and sizes (S, N, F, 2)."""
+    sums = {start: found.sum(1) for start, found in zip(STARTS, (one, other))}
+    means = {start: (found[..., 0] / found[..., 1]).mean(1).tolist() for start, found in sums.items()}
+    found = {name: paired_pooled_dice(one[:, :, i : i + 1], other[:, :, i : i + 1]) for i, name in enumerate(names)}
+    return {"means": means, "difference": paired_pooled_dice(one, other), "by_finding": found}
 
 
 def truth(datalist: Path) -> tuple[list[str], dict[str, list[int]]]:
@@ -130,25 +154,16 @@ def probabilities(folder: Path, ids: Sequence[str], names: Sequence[str]) -> Ten
     return torch.tensor([[content[name][finding] for finding in names] for name in ids])
 
 
-def dice(folder: Path, ids: Sequence[str], names: Sequence[str]) -> Tensor:
-    """(N, F), NaN where a finding is absent in truth."""
+def masks(folder: Path, ids: Sequence[str], names: Sequence[str]) -> Tensor:
+    """(N, F, 3): Dice (NaN where a finding is absent in truth), Dice over all, voxels of both masks."""
+
+    def figures(row: Mapping[str, str]) -> list[float]:
+        both = float(row["voxels"]) + float(row["predicted_voxels"])
+        return [float(row["dice"] or "nan"), float(row["dice_all"]), both]
+
     with (folder / "cases.csv").open(newline="", encoding="utf-8") as file:
-        found = {(row["id"], row["class"]): float(row["dice"] or "nan") for row in csv.DictReader(file)}
+        found = {(row["id"], row["class"]): figures(row) for row in csv.DictReader(file)}
     return torch.tensor([[found[name, finding] for finding in names] for name in ids])
-
-
-def means(task: str, scores: Tensor, label: Tensor) -> list[float]:
-    """Of each seed: mean over findings."""
-    if task == "segmentation":
-        return scores.nanmean(1).mean(1).tolist()
-    return [auroc(seed, label) for seed in scores]
-
-
-def auroc(scores: Tensor, label: Tensor) -> float:
-    """Mean over findings."""
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(label.numpy(), scores.numpy()))
 
 
 def mean(values: Sequence[float]) -> float:
@@ -157,22 +172,23 @@ def mean(values: Sequence[float]) -> float:
 
 
 def tables(results: Sequence[Mapping[str, Any]]) -> str:
-    """The results in Markdown."""
+    """The results in Markdown: over all findings, then for each."""
     lines = [
         "| figure | images | labels | pre-trained | from scratch | difference | steps | seconds of training |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for result in results:
-        both = " | ".join(f"{mean(result['means'][start]):.3f}" for start in STARTS)
-        seconds = mean([mean(found) for found in result["seconds"].values()])
-        cells = f"{result['dimension']} | {result['fraction']:g} % | {both} | {interval(result['difference'])}"
-        lines.append(f"| {FIGURES[result['task']]} | {cells} | {result['steps']} | {seconds:.0f} |")
-    findings = list(results[0]["by_finding"])
+    rows = [(name, figure, result) for result in results for name, figure in result["figures"].items()]
+    for name, figure, result in rows:
+        both = " | ".join(f"{mean(figure['means'][start]):.3f}" for start in STARTS)
+        seconds = " and ".join(f"{mean(found):.0f}" for found in result["seconds"].values())
+        cells = f"{result['dimension']} | {result['fraction']:g} % | {both} | {interval(figure['difference'])}"
+        lines.append(f"| {name} | {cells} | {result['steps']} | {seconds} |")
+    findings = list(rows[0][1]["by_finding"])
     lines += ["", "The difference by finding:", "", f"| figure | images | labels | {' | '.join(findings)} |"]
     lines.append("|---|---|---|" + "---|" * len(findings))
-    for result in results:
-        cells = " | ".join(interval(figure) for figure in result["by_finding"].values())
-        lines.append(f"| {FIGURES[result['task']]} | {result['dimension']} | {result['fraction']:g} % | {cells} |")
+    for name, figure, result in rows:
+        cells = " | ".join(interval(found) for found in figure["by_finding"].values())
+        lines.append(f"| {name} | {result['dimension']} | {result['fraction']:g} % | {cells} |")
     return "\n".join(lines) + "\n"
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from monai_unimedi.metrics.bootstrap import Figure, weighted_auroc
 
-__all__ = ["interval", "paired_auroc", "paired_mean"]
+__all__ = ["interval", "paired_auroc", "paired_mean", "paired_pooled_dice"]
 
 RESAMPLES = 2000
 
@@ -54,6 +54,26 @@ def paired_mean(one: Tensor, other: Tensor, seed: int = 0) -> Figure:
     def difference(index: int, weights: Tensor) -> Tensor:
         counted = (~gain[index].isnan()).double()
         return (weights @ gain[index].nan_to_num(0.0) / (weights @ counted)).nanmean(1)
+
+    return _paired(difference, len(one), one.shape[1], seed)
+
+
+def paired_pooled_dice(one: Tensor, other: Tensor, seed: int = 0) -> Figure:
+    """Difference of the mean over classes of Dice over all voxels of all cases.
+
+    Args:
+        one: (S, N, F, 2), twice the overlap, and the voxels of both masks together.
+        other: the same of the other start.
+        seed: of the draws.
+
+    Returns:
+        ``value``, ``low``, ``high``, ``count`` (cases).
+    """
+
+    def difference(index: int, weights: Tensor) -> Tensor:
+        sums = [torch.einsum("rn,nfc->rfc", weights, start[index].double()) for start in (one, other)]
+        values = [(found[..., 0] / found[..., 1]).nanmean(1) for found in sums]
+        return values[0] - values[1]
 
     return _paired(difference, len(one), one.shape[1], seed)
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of predicted masks, case by case and summed up, on the grid of the files.
 
-An image-averaged Dice that gives 1 to a correctly empty image is dominated by images without a finding, so two
-are kept apart: over the positives (the class is there in truth), and over all.
+An image-averaged Dice that gives 1 to a correctly empty image is dominated by images without a finding, so three
+are kept apart: over the positives (the class is there in truth; blind to false alarms elsewhere), over all, and pooled
+(of all voxels of all images at once: false alarms count by their size, large findings more than small ones).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from monai.metrics.meandice import compute_dice
 from torch import Tensor
 
-from monai_unimedi.metrics.bootstrap import Figure, bootstrap_interval
+from monai_unimedi.metrics.bootstrap import Figure, bootstrap_interval, bootstrap_statistic
 
 __all__ = ["MaskFigures", "summarize_segmentation", "write_cases"]
 
@@ -124,9 +125,11 @@ def summarize_segmentation(
     }
     missing: list[str] = []
     overall = {name: _figure(values, seed) for name, values in columns.items()}
+    overall["dice_pooled"] = _pooled(cases, slice(None), seed)
     by_class: dict[str, Any] = {}
     for index, name in enumerate(names):
         figures = {key: _figure(values[:, index : index + 1], seed) for key, values in columns.items()}
+        figures["dice_pooled"] = _pooled(cases, slice(index, index + 1), seed)
         by_class[name] = {key: figure for key, figure in figures.items() if figure is not None}
         missing += [f"by_class.{name}.{key}: no case has it" for key, figure in figures.items() if figure is None]
     present, found = _stack(cases, "voxels") > 0, _stack(cases, "predicted_voxels") > 0
@@ -172,6 +175,17 @@ def _number(value: float) -> str:
 
 def _stack(cases: Sequence[Case], key: str) -> Tensor:
     return torch.stack([case[key] for case in cases])
+
+
+def _pooled(cases: Sequence[Case], columns: slice, seed: int) -> Figure | None:
+    """Twice the overlap of all cases over both masks' size; mean over the classes that have a voxel anywhere."""
+    both = (_stack(cases, "voxels") + _stack(cases, "predicted_voxels"))[:, columns]
+    overlap = _stack(cases, "dice")[:, columns].nan_to_num(0.0) * both
+    if not both.any():
+        return None
+    return bootstrap_statistic(
+        lambda weights: ((weights @ overlap) / (weights @ both)).nanmean(1), len(cases), seed=seed
+    )
 
 
 def _figure(values: Tensor, seed: int) -> Figure | None:

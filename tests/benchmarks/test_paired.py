@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.paired import paired_auroc, paired_mean
+from benchmarks.paired import paired_auroc, paired_mean, paired_pooled_dice
 
 
 def test_value_is_the_mean_over_seeds_of_the_differences() -> None:
@@ -35,3 +35,11 @@ def test_mean_leaves_out_cases_without_the_class_and_pairs_the_rest() -> None:
     assert figure["value"] == pytest.approx(0.1)
     assert figure["low"] == pytest.approx(0.1)
     assert figure["high"] == pytest.approx(0.1)
+
+
+def test_pooled_dice_is_of_all_voxels_and_counts_false_alarms() -> None:
+    sizes = torch.tensor([[[[20.0, 40.0]], [[0.0, 10.0]]]])  # one seed, two cases, one class
+    without = torch.tensor([[[[20.0, 40.0]], [[0.0, 0.0]]]])
+    figure = paired_pooled_dice(without, sizes)
+    assert figure["value"] == pytest.approx(20 / 40 - 20 / 50)
+    assert figure["count"] == 2

@@ -72,9 +72,11 @@ def test_summary_keeps_positives_and_all_apart_and_counts() -> None:
     assert figures["dice_positives"]["value"] == 0.5
     assert figures["dice_positives"]["count"] == 2
     assert figures["dice_all"]["value"] == 0.5
+    assert figures["dice_pooled"]["value"] == pytest.approx(2 * 64 / (128 + 64 + 1))
     assert figures["hd95_mm"]["count"] == 1
     assert summary["counts"]["a"] == {"cases": 4, "positives": 2, "missed": 1, "false_alarms": 1}
     assert summary["segmentation"]["dice_positives"]["value"] == 0.5
+    assert summary["segmentation"]["dice_pooled"] == figures["dice_pooled"]  # b has no voxel anywhere
     assert "by_class.b.dice_positives: no case has it" in summary["not_available"]
 
 

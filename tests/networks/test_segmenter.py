@@ -77,7 +77,7 @@ def test_batch_equals_each_sample_alone_and_the_script_equals_the_network(
 def test_token_grids_lie_as_the_patches_lie_in_the_image() -> None:
     network = segmenter(3)
     tokens = network.encoder.vit(image := torch.rand(1, 1, 24, 36, 16))
-    grid = network.token_grids(image)[0]
+    grid = network.tokens(image)[1][0]
     assert grid.shape == (1, 16, 2, 3, 2)
     torch.testing.assert_close(grid[0, :, 1, 2, 0], tokens[0, 1 + (1 * 3 + 2) * 2 + 0])
 
@@ -86,7 +86,7 @@ def test_slices_tokens_change_the_result_and_are_not_decoded() -> None:
     without, beside = segmenter(3), segmenter(3, num_selected_slices=2)
     beside.load_state_dict(without.state_dict())
     image = torch.rand(1, 1, 24, 24, 16)
-    assert beside.token_grids(image)[0].shape == without.token_grids(image)[0].shape
+    assert beside.tokens(image)[1][0].shape == without.tokens(image)[1][0].shape
     assert not torch.allclose(beside(image), without(image))
 
 
@@ -98,10 +98,20 @@ def test_pretrained_tower_fills_the_encoder_and_changes_the_output(spatial_dims:
     image = torch.rand(1, 1, *((24, 24) if spatial_dims == 2 else (24, 24, 16)))
     before = network(image)
     summary = load_encoder_weights(network, tower.state_dict())
-    assert all(key.startswith("decoder.") for key in summary["fresh"])
+    assert all(key.startswith(("decoder.", "presence.")) for key in summary["fresh"])
     assert summary["left_out"] == ["projection.weight"]
     assert torch.equal(network.encoder.vit.cls_token, tower.vit.cls_token)
     assert not torch.allclose(network(image), before)
+
+
+@pytest.mark.parametrize(("spatial_dims", "size"), [(2, (24, 36)), (3, (24, 24, 16))])
+def test_class_token_adds_to_every_voxel_of_a_channel_alike(spatial_dims: int, size: tuple[int, ...]) -> None:
+    network, image = segmenter(spatial_dims), torch.rand(2, 1, *size)
+    before = network(image)
+    torch.nn.init.normal_(network.presence.weight)
+    shift = (network(image) - before).flatten(2)
+    expected = network.presence(network.encoder.vit(image)[:, 0])
+    torch.testing.assert_close(shift, expected[..., None].expand_as(shift), atol=1e-5, rtol=1e-4)
 
 
 def test_weights_of_another_size_are_refused() -> None:

@@ -103,8 +103,8 @@ class UniMediSegmenter(nn.Module):
         return self
 
     def tokens(self, image: torch.Tensor) -> Tuple[torch.Tensor, List[torch.Tensor]]:
-        """[CLS] (B, C) of the last layer, and the tokens of the decoder's layers as grids (B, C, *grid), the last layer's
-        first, then from deep to shallow."""
+        """[CLS] (B, C) of the last layer, and the tokens of the decoder's layers as grids (B, C, *grid): the last
+        layer's first, then from deep to shallow."""
         if image.dim() != self.spatial_dims + 2:
             raise ValueError(f"image must have {self.spatial_dims} spatial axes, got shape {list(image.shape)}.")
         grid = [side // patch for side, patch in zip(image.shape[2:], self.patch)]
