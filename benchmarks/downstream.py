@@ -32,9 +32,9 @@ FIGURES = {"classification": "AUROC", "segmentation": "Dice over the positives"}
 BESIDE = ("Dice over all", "Dice pooled")
 
 
-def main() -> None:
-    """Runs what is missing, then writes the tables."""
-    options = parse()
+def main(words: list[str] | None = None) -> list[dict[str, Any]]:
+    """Runs what is missing, then writes the tables; returns what ``results.json`` holds."""
+    options = parse(words)
     rows = list(product(options.tasks, options.dimensions, options.fractions))
     for task, dimension in product(options.tasks, options.dimensions):
         make_phantoms(options, task, dimension)
@@ -45,9 +45,10 @@ def main() -> None:
     (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (options.output / "tables.md").write_text(tables(results))
     print(tables(results))
+    return results
 
 
-def parse() -> argparse.Namespace:
+def parse(words: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -59,7 +60,7 @@ def parse() -> argparse.Namespace:
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add("--jobs", type=int, default=1, help="trainings at a time")
     add("--options", nargs="*", default=[], help="further options of train.json, such as --options num_steps=100")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def make_phantoms(options: argparse.Namespace, task: str, dimension: str) -> None:

@@ -42,13 +42,13 @@ PEERS = {"MONAI ResNet": RESNET}
 Rows = Sequence[Mapping[str, Any]]
 
 
-def main() -> None:
-    """Runs what is missing, then writes the table; says why where there are no real files."""
-    options = parse()
+def main(words: list[str] | None = None) -> dict[str, Any]:
+    """Runs what is missing, then writes the tables; returns what ``results.json`` holds, empty without real files."""
+    options = parse(words)
     data = Path(os.environ.get("UNIMEDI_REAL_DATA") or REPOSITORY.parent / "shared" / "data")
     if not (data / "lidc_nodule_voi").is_dir():
         print(f"skipped: no real files at {data}; set UNIMEDI_REAL_DATA to the folder that holds them")
-        return
+        return {}
     options.output = options.output.resolve()
     rows = rated(data, options.output / "crops")
     lists = [write_list(options.output, rows, fold) for fold in range(FOLDS)]
@@ -65,9 +65,10 @@ def main() -> None:
     (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (options.output / "tables.md").write_text(table(results, rows))
     print(table(results, rows))
+    return results
 
 
-def parse() -> argparse.Namespace:
+def parse(words: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -75,7 +76,7 @@ def parse() -> argparse.Namespace:
     add("--output", type=Path, default=REPOSITORY / "output" / "downstream_malignancy")
     add("--num_steps", type=int, default=400)
     add("--jobs", type=int, default=1, help="trainings at a time, each on its share of the cores")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def rated(data: Path, output: Path) -> list[dict[str, Any]]:

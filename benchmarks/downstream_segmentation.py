@@ -48,12 +48,12 @@ SHARED = {"batch_size": 4, "history_interval": 1, "device": "cpu", "exclusive": 
 Arms = dict[str, dict[str, Any]]
 
 
-def main() -> None:
-    """Runs what is not done, writes and prints the tables."""
-    options = parse()
+def main(words: list[str] | None = None) -> dict[str, Any]:
+    """Runs what is missing, then writes the tables; returns what ``results.json`` holds, empty without real files."""
+    options = parse(words)
     if not options.data.is_dir():
         print(f"skipped: no real files at {options.data}; set UNIMEDI_REAL_DATA to the folder that holds them")
-        return
+        return {}
     options.output = options.output.resolve()
     results = {}
     for task in options.tasks:
@@ -70,9 +70,10 @@ def main() -> None:
     text = "\n".join(table(task, found) for task, found in results.items())
     (options.output / "tables.md").write_text(text)
     print(text)
+    return results
 
 
-def parse() -> argparse.Namespace:
+def parse(words: list[str] | None) -> argparse.Namespace:
     """The command line."""
     default = os.environ.get("UNIMEDI_REAL_DATA") or REPOSITORY.parent / "shared" / "data"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -83,7 +84,7 @@ def parse() -> argparse.Namespace:
     add("--seconds", type=float, default=300.0, help="of training for each run")
     add("--pretrained", nargs="*", default=["phantom=output/demo/models/model.pt"], metavar="NAME=PATH")
     add("--jobs", type=int, default=1, help="trainings at a time, each on its share of the cores")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def arms_of(options: argparse.Namespace, task: str, fold: int) -> Arms:
