@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names, split_by_patient
-from monai_unimedi.data.label_fraction import draw_fraction
+from monai_unimedi.data.label_fraction import draw_fraction, read_percent
 from monai_unimedi.data.label_values import read_label
 
-__all__ = ["class_weights", "load_labelled_rows"]
+__all__ = ["class_weights", "label_groups", "load_labelled_rows"]
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -68,7 +68,7 @@ def load_labelled_rows(
         ValueError: When a section is empty, a class is unknown, a label cannot be read, or the training rows have a
             class in one value only.
     """
-    known = section_names(path)
+    known, percent = section_names(path), read_percent(label_fraction)
     names = _known_classes(path, class_names)
     policy = {name: uncertain if isinstance(uncertain, str) else uncertain.get(name, "ignore") for name in class_names}
 
@@ -89,13 +89,11 @@ def load_labelled_rows(
             f"its lists are {', '.join(known) or 'none'}."
         )
     if "training" in sections:
-        own = f"{prefix}training_{float(label_fraction):g}"
-        given = read(own) if own in known and float(label_fraction) < 100 else None
-        found["training"] = draw_fraction(
-            found["training"], given, label_fraction, seed, _wanted(class_names), _known
-        )
+        own = f"{prefix}training_{percent:g}"
+        given = read(own) if own in known and percent < 100 else None
+        found["training"] = draw_fraction(found["training"], given, percent, seed, _wanted(class_names), _known)
     for section in sections:
-        _check_classes(found[section], section, class_names, label_fraction)
+        _check_classes(found[section], section, class_names, percent)
     return {section: found[section] for section in sections}
 
 
@@ -112,6 +110,23 @@ def class_weights(rows: Sequence[Row], is_exclusive: bool, limit: float = 10.0) 
     present, absent = (label == 1).sum(0).float(), (label == 0).sum(0).float()
     weights = (present + absent) / (present * len(present)) if is_exclusive else absent / present
     return weights.clamp(1 / limit, limit)
+
+
+def label_groups(rows: Sequence[Row], is_exclusive: bool) -> list[int]:
+    """The class of each row, for batches that see every class alike.
+
+    Raises:
+        ValueError: When rows may have several classes at once, or a label is not known.
+    """
+    label = np.stack([row["label"] for row in rows])
+    if not is_exclusive and label.shape[1] > 1:
+        raise ValueError(
+            f"balanced_batches needs one class or classes that exclude each other, got {label.shape[1]} that may "
+            "occur together: leave it out, --balanced true weighs them in the loss."
+        )
+    if np.isnan(label).any():
+        raise ValueError("balanced_batches needs rows whose label is known: give --uncertain ones or zeros.")
+    return label.argmax(1).tolist() if is_exclusive else label[:, 0].astype(int).tolist()
 
 
 def _known_classes(path: str | os.PathLike, class_names: Sequence[str]) -> list[str]:
@@ -179,7 +194,7 @@ def _check_classes(rows: Sequence[Row], section: str, class_names: Sequence[str]
         if not ((label[:, i] == 1).any() and (label[:, i] == 0).any())
     ]
     if lacking and section == "training":
-        at = f" at label_fraction {percent:g}" if float(percent) < 100 else ""
+        at = f" at label_fraction {percent:g}" if percent < 100 else ""
         raise ValueError(
             f"Each class must be present in some training rows and absent in others, of {len(rows)} rows{at} this "
             f"does not hold for {', '.join(lacking)}: leave these out of --class_names, give more rows"
