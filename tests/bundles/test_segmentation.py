@@ -179,7 +179,7 @@ def test_frozen_overlay_trains_the_decoder_alone(segmented: SegmentationBundle, 
     workflow.run()
     after = workflow.parser.get_parsed_content("network").state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {"decoder"}
+    assert changed == {"decoder", "presence"}
 
 
 def test_network_is_built_without_data_and_loaded_with_the_trained_weights(
@@ -249,10 +249,15 @@ def test_overlays_name_keys_that_are_there_and_build_their_network(overlay: str,
     assert network.decoder.get_submodule("out.conv.conv").out_channels == len(names)
 
 
+def test_batch_is_no_larger_than_the_training_list(segmented: SegmentationBundle, tmp_path: Path) -> None:
+    workflow = another(segmented, tmp_path).workflow("train", **{**segmented.tiny, "batch_size": 90})
+    sampler = workflow.parser.get_parsed_content("train#sampler")
+    assert list(sampler.batch_sizes.values()) == list(sampler.lengths.values())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 90}, "fewer than its batch of 90"),
         ({"pretrained": "nowhere.pt"}, "nowhere.pt"),
         ({"datalist": "nowhere.json"}, "nowhere.json"),
         ({"label_fraction": 0}, "label_fraction"),
