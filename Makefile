@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Each target makes its own environment on first use; none has to be activated.
-#   make demo [SEED=n]   make test   make acceptance [ONLY=name]   make lint   make peers
+#   make demo [SEED=n]   make downstream [BUNDLE=name] [SEED=n]   make test   make acceptance [ONLY=name]
+#   make lint   make peers
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,17 +12,33 @@ ONLY ?=
 
 DEMO := output/demo$(if $(filter-out 0,$(SEED)),-$(SEED))
 DEMO_OPTIONS = --seed $(SEED) --output_dir $(DEMO) --model_dir $(DEMO)/models --phantom_dir output/phantom
-BUNDLE = $(VENV)/bin/python -m monai.bundle run --config_file bundles/pretrain/configs
+RUN = $(VENV)/bin/python -m monai.bundle run --config_file
+
+DOWNSTREAM := classification_2d classification_3d segmentation_2d segmentation_3d
+BUNDLE ?= $(DOWNSTREAM)
+PRETRAINED ?= output/demo/models/model.pt
+LEARNT = output/downstream/$(1)$(if $(filter-out 0,$(SEED)),-$(SEED))
+LEARNT_OPTIONS = --seed $(SEED) --output_dir $(LEARNT) --model_dir $(LEARNT)/models --phantom_dir output/downstream/$(1)/phantom
+
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 STAMP = .installed
 
-.PHONY: install demo test acceptance lint peers
+.PHONY: install demo downstream demo-weights test acceptance lint peers
 
 install: $(VENV)/$(STAMP)
 
 demo: install
-	$(BUNDLE)/train.json $(DEMO_OPTIONS)
-	$(BUNDLE)/evaluate.json $(DEMO_OPTIONS)
+	$(RUN) bundles/pretrain/configs/train.json $(DEMO_OPTIONS)
+	$(RUN) bundles/pretrain/configs/evaluate.json $(DEMO_OPTIONS)
+
+downstream: demo-weights install
+	$(foreach name,$(BUNDLE),$(call learn,$(name)))
+
+demo-weights:
+	@test -z "$(filter-out $(DOWNSTREAM),$(BUNDLE))" || \
+	  { echo "BUNDLE must be one or more of $(DOWNSTREAM), got $(BUNDLE)"; exit 1; }
+	@test -e "$(PRETRAINED)" || \
+	  { echo "there are no pre-trained weights at $(PRETRAINED): run 'make demo' first, or give PRETRAINED=path/to/model.pt"; exit 1; }
 
 test: install
 	$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile tests
@@ -46,6 +63,12 @@ $(PEERS_VENV)/$(STAMP): setup.cfg pyproject.toml
 	$(call new_environment,$(PEERS_VENV))
 	$(PEERS_VENV)/bin/python $(PIP_INSTALL) "torch!=2.13.0+cpu" -e ".[test,peers]"
 	@rm -rf monai_unimedi.egg-info build && touch $@
+
+define learn
+	$(RUN) bundles/$(1)/configs/train.json --pretrained $(PRETRAINED) $(LEARNT_OPTIONS)
+	$(RUN) bundles/$(1)/configs/evaluate.json $(LEARNT_OPTIONS)
+
+endef
 
 define new_environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -33,6 +33,53 @@ def test_demo_trains_then_evaluates_in_the_folder_of_its_seed(
         assert f"--seed {seed or 0} --output_dir output/{folder} --model_dir output/{folder}/models " in line
 
 
+BUNDLES = ("classification_2d", "classification_3d", "segmentation_2d", "segmentation_3d")
+
+
+def downstream(repository: Path, *arguments: str) -> list[str]:
+    return [line for line in planned(repository, "downstream", *arguments).splitlines() if "monai.bundle run" in line]
+
+
+@pytest.mark.parametrize(("seed", "suffix"), [(None, ""), (0, ""), (3, "-3")])
+def test_downstream_trains_each_bundle_from_the_demo_then_evaluates_it(
+    repository: Path, seed: int | None, suffix: str
+) -> None:
+    lines = downstream(repository, *([] if seed is None else [f"SEED={seed}"]))
+    for name, train, evaluate in zip(BUNDLES, lines[::2], lines[1::2], strict=True):
+        assert f"bundles/{name}/configs/train.json --pretrained output/demo/models/model.pt " in train
+        assert f"bundles/{name}/configs/evaluate.json " in evaluate
+        folder = f"output/downstream/{name}{suffix}"
+        for line in (train, evaluate):
+            assert f"--seed {seed or 0} --output_dir {folder} --model_dir {folder}/models " in line
+            assert line.endswith(f"--phantom_dir output/downstream/{name}/phantom")
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_downstream_takes_one_bundle(repository: Path, name: str) -> None:
+    lines = downstream(repository, f"BUNDLE={name}")
+    assert [f"bundles/{name}/configs/" in line for line in lines] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("BUNDLE=classification",), "BUNDLE must be one or more of classification_2d classification_3d"),
+        (("PRETRAINED=nowhere/model.pt",), "there are no pre-trained weights at nowhere/model.pt: run 'make demo' first"),
+    ],
+)
+def test_downstream_says_what_is_missing_before_it_installs(
+    repository: Path, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    command = ["make", "downstream", f"VENV={tmp_path / 'none'}", *arguments]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(sentence)
+    assert not (tmp_path / "none").exists()
+
+
 def test_fast_tier_and_its_script_leave_the_acceptance_scripts_out(repository: Path) -> None:
     assert "pytest -q -n 2" in planned(repository, "test")
     assert "--ignore=tests/acceptance" in (repository / "pyproject.toml").read_text()
