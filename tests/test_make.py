@@ -64,7 +64,7 @@ def test_downstream_takes_one_bundle(repository: Path, name: str) -> None:
     ("arguments", "sentence"),
     [
         (("BUNDLE=classification",), "BUNDLE must be one or more of classification_2d classification_3d"),
-        (("PRETRAINED=nowhere/model.pt",), "there are no pre-trained weights at nowhere/model.pt: run 'make demo' first"),
+        (("PRETRAINED=nowhere/model.pt",), "there are no pre-trained weights at nowhere/model.pt: run 'make demo'"),
     ],
 )
 def test_downstream_says_what_is_missing_before_it_installs(
