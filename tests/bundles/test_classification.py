@@ -238,7 +238,10 @@ def test_network_is_built_without_data_and_loaded_with_the_trained_weights(
         path.write_text(json.dumps(json.loads(path.read_text()) | SIZES))
     network = monai.bundle.load(folder.name, bundle_dir=str(tmp_path), source="github")
     trained = torch.load(folder / "models" / "model.pt", weights_only=True)
+    assert network.state_dict().keys() == trained.keys()
     assert all(torch.equal(value, trained[key]) for key, value in network.state_dict().items())
+    fresh = classified.workflow("inference", kind="infer", **SIZES).network_def.state_dict()
+    assert not all(torch.equal(value, trained[key]) for key, value in fresh.items())
 
 
 @pytest.mark.parametrize("source", DIMENSIONS)
