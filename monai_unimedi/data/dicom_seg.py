@@ -73,6 +73,7 @@ def write_dicom_seg(
         software_versions=__version__,
         device_serial_number="0",
         series_description="Segmentation, research only",
+        omit_empty_frames=len(names) - first > 1,  # viewers that read one class as a volume find all its slices
     )
     segmentation.save_as(path)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 import torch
 from monai.data import MetaTensor
 
@@ -77,6 +78,23 @@ def test_dicom_seg_holds_each_class_on_the_slice_it_was_found_on(tmp_path: Path,
     assert {number: index for number, (index, _) in frames.items()} == {1: 5, 2: 8}
     np.testing.assert_array_equal(frames[1][1].T, mask[0, :, :, 5].numpy() == 1)
     np.testing.assert_array_equal(frames[2][1].T, mask[0, :, :, 8].numpy() == 2)
+
+
+def test_dicom_seg_of_one_class_is_a_volume_on_the_series_grid_for_simpleitk(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    path = tmp_path / series(tmp_path, "ct", with_frame)["image"]
+    image: Any = LoadVolumed("image")({"image": str(path)})["image"]
+    mask = torch.zeros(image.shape, dtype=torch.uint8)
+    mask[0, 3:9, 4:7, 5] = 1
+    writer = MaskWriter(tmp_path / "out", ["a"], [0], False, ".dcm")
+    (row,) = writer({"id": "ct", "pred": MetaTensor(mask, affine=image.affine), "image": image})
+    found = SimpleITK.ReadImage(str(tmp_path / "out" / row["file"]))
+    assert found.GetSize() == tuple(image.shape[1:])
+    voxels = np.argwhere(SimpleITK.GetArrayFromImage(found).T)
+    places = {tuple(np.round(found.TransformIndexToPhysicalPoint(v.tolist()), 3)) for v in voxels}
+    to_lps = np.diag([-1, -1, 1, 1]) @ image.affine.numpy()
+    true = {tuple(np.round((to_lps @ [*v, 1])[:3], 3)) for v in np.argwhere(mask[0].numpy())}
+    assert places == true
 
 
 def test_dicom_seg_of_another_file_is_refused(tmp_path: Path) -> None:
