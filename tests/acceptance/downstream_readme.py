@@ -117,7 +117,7 @@ def run_bundle(root: Path, bundle: str) -> tuple[int, float]:
 
 def copy_images(phantoms: Path, folder: Path) -> None:
     """Two of the test's images, without their masks."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for path in sorted(path for path in phantoms.iterdir() if "mask" not in path.name)[:2]:
         shutil.copy(path, folder)
 
