@@ -22,7 +22,7 @@ from monai_unimedi.data.datalist import check_datalist, label_names, load_datali
 from monai_unimedi.data.label_fraction import draw_fraction
 from monai_unimedi.data.label_values import read_label
 
-__all__ = ["class_weights", "load_labelled_rows"]
+__all__ = ["class_weights", "label_groups", "load_labelled_rows"]
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -112,6 +112,23 @@ def class_weights(rows: Sequence[Row], is_exclusive: bool, limit: float = 10.0) 
     present, absent = (label == 1).sum(0).float(), (label == 0).sum(0).float()
     weights = (present + absent) / (present * len(present)) if is_exclusive else absent / present
     return weights.clamp(1 / limit, limit)
+
+
+def label_groups(rows: Sequence[Row], is_exclusive: bool) -> list[int]:
+    """The class of each row, for batches that see every class alike.
+
+    Raises:
+        ValueError: When rows may have several classes at once, or a label is not known.
+    """
+    label = np.stack([row["label"] for row in rows])
+    if not is_exclusive and label.shape[1] > 1:
+        raise ValueError(
+            f"balanced_batches needs one class or classes that exclude each other, got {label.shape[1]} that may "
+            "occur together: leave it out, --balanced true weighs them in the loss."
+        )
+    if np.isnan(label).any():
+        raise ValueError("balanced_batches needs rows whose label is known: give --uncertain ones or zeros.")
+    return label.argmax(1).tolist() if is_exclusive else label[:, 0].astype(int).tolist()
 
 
 def _known_classes(path: str | os.PathLike, class_names: Sequence[str]) -> list[str]:

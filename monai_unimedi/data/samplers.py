@@ -7,7 +7,7 @@ step, with any number of loader workers or ranks, sees what the uninterrupted ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -17,6 +17,12 @@ from monai_unimedi.data.hashing import stable_hash
 __all__ = ["SourcesBatchSampler"]
 
 Request = tuple[str, int, int]
+
+
+def _members(groups: Sequence[int]) -> list[np.ndarray]:
+    """Rows of each group."""
+    of_rows = np.asarray(groups)
+    return [np.flatnonzero(of_rows == group) for group in np.unique(of_rows)]
 
 
 class SourcesBatchSampler(Sampler[list[Request]]):
@@ -36,6 +42,8 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         rank: this process.
         world_size: processes; each takes its contiguous share of the batch.
         shuffle: False takes the rows in order, pass after pass.
+        groups: for a source the group of each of its rows, such as its class: each pass then takes of every group
+            as many rows as the smallest has, of larger groups others each time until all were seen.
 
     Raises:
         ValueError: When a batch has fewer than two rows (contrast needs a negative), more rows than its
@@ -51,10 +59,13 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         rank: int = 0,
         world_size: int = 1,
         shuffle: bool = True,
+        groups: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.lengths = {name: int(n) for name, n in lengths.items() if batch_sizes.get(name, 0) != 0}
         self.batch_sizes = {name: int(batch_sizes[name]) for name in self.lengths}
         self.seed, self.rank, self.world_size, self.shuffle = int(seed), int(rank), int(world_size), shuffle
+        self.groups = {name: _members(of_rows) for name, of_rows in (groups or {}).items()}
+        self.lengths |= {name: len(found) * min(map(len, found)) for name, found in self.groups.items()}
         self._check()
         longest = max(self.batches_per_pass(name) for name in self.lengths)
         self.steps_per_epoch = longest if steps_per_epoch is None else int(steps_per_epoch)
@@ -99,11 +110,25 @@ class SourcesBatchSampler(Sampler[list[Request]]):
 
     def _order(self, source: str, visit: int) -> np.ndarray:
         if not self.shuffle:
-            return np.arange(self.lengths[source])
+            return self._balanced(source, visit) if source in self.groups else np.arange(self.lengths[source])
         if self._orders.get(source, (-1, None))[0] != visit:
-            random = np.random.RandomState(stable_hash("order", self.seed, source, visit) % 2**32)
-            self._orders[source] = (visit, random.permutation(self.lengths[source]))
+            rows = self._balanced(source, visit) if source in self.groups else self.lengths[source]
+            self._orders[source] = (visit, self._random("order", source, visit).permutation(rows))
         return self._orders[source][1]
+
+    def _balanced(self, source: str, visit: int) -> np.ndarray:
+        """Rows of one pass, the same number of each group: a stretch of the group's endless permutations."""
+        count = min(map(len, self.groups[source]))
+        taken = []
+        for number, members in enumerate(self.groups[source]):
+            rounds, places = np.divmod(np.arange(visit * count, (visit + 1) * count), len(members))
+            for each in np.unique(rounds):
+                order = self._random("group", source, number, int(each)).permutation(members)
+                taken.append(order[places[rounds == each]])
+        return np.concatenate(taken)
+
+    def _random(self, *what: str | int) -> np.random.RandomState:
+        return np.random.RandomState(stable_hash(what[0], self.seed, *what[1:]) % 2**32)
 
     def __iter__(self) -> Iterator[list[Request]]:
         step = self.start_step

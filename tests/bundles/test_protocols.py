@@ -146,6 +146,22 @@ def test_protocol_trains_is_judged_and_infers_on_the_list_that_prepare_writes(
         assert list((tmp_path / "output").glob("predictions.csv" if "class" in bundle else "masks/**/*_seg.*"))
 
 
+def test_luna16_learns_candidates_in_batches_of_nodules_and_others_alike(tmp_path: Path) -> None:
+    root = trees_3d.luna16(tmp_path / "root")
+    options = ("--validation_subset", "6", "--test_subset", "8")
+    lists = prepare("luna16", root, tmp_path / "lists", *options).output
+    given = {"datalist": str(lists / "datalist_3d.json"), "dataset_dir": str(root), "device": "cpu", "batch_size": 2}
+    parser = workflow("classification_3d", ["train", "luna16"], tmp_path, **given).parser
+    rows = parser.get_parsed_content("rows")["training"]
+    assert len(rows) == 35  # five candidates of each of seven scans
+    assert {len(row["centre"]) for row in rows} == {3}
+    sampler = parser.get_parsed_content("train#sampler")
+    seen = [rows[row]["label"][0] for step in range(30) for _, row, _ in sampler.requests(step)]
+    assert sum(seen) == 30
+    assert parser.get_parsed_content("weights") is None
+    assert parser.get_parsed_content("train#dataset")[0]["image"].shape == (1, 32, 32, 16)
+
+
 def save_tower(bundle: str, folder: Path) -> str:
     """What stands for a ViT-B/16: patches as deep as paper.json's, or, converted from 2D, as UNETR's."""
     torch.manual_seed(0)
@@ -161,19 +177,25 @@ def save_tower(bundle: str, folder: Path) -> str:
     return str(folder / "model.pt")
 
 
-def run(bundle: str, names: list[str], folder: Path, **given: Any) -> str:
-    """Runs a config with its overlay; returns what it printed."""
+def workflow(bundle: str, names: list[str], folder: Path, **given: Any) -> ConfigWorkflow:
+    """A config with its overlay, at the tiny size."""
     configs = [str(BUNDLES / bundle / "configs" / f"{name}.json") for name in names]
     places = {"bundle_root": str(BUNDLES / bundle), "output_dir": str(folder / "output")}
     places |= {"model_dir": str(folder / "output" / "models")}
     kind = "train" if names[0] == "train" else "infer"
     changes = {**places, **NETWORK, **SIZES[bundle], **given}
-    workflow = ConfigWorkflow(configs, logging_file=False, workflow_type=kind, **changes)
+    made = ConfigWorkflow(configs, logging_file=False, workflow_type=kind, **changes)
+    made.initialize()
+    return made
+
+
+def run(bundle: str, names: list[str], folder: Path, **given: Any) -> str:
+    """Runs it; returns what it printed."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        workflow.initialize()
-        workflow.run()
-        workflow.finalize()
+        made = workflow(bundle, names, folder, **given)
+        made.run()
+        made.finalize()
     return printed.getvalue()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from monai_unimedi.data.label_values import read_label
-from monai_unimedi.data.labelled import class_weights, load_labelled_rows
+from monai_unimedi.data.labelled import class_weights, label_groups, load_labelled_rows
 
 NAMES = ["a", "b", "c"]
 IGNORE = dict.fromkeys(NAMES, "ignore")
@@ -158,3 +158,15 @@ def test_weights_even_out_the_classes() -> None:
     assert float(weights[1] / weights[0]) == pytest.approx(3)
     assert float((weights * np.array([3, 1])).sum() / 4) == pytest.approx(1)
     assert class_weights([{"label": np.array([int(i == 0)], np.float32)} for i in range(99)], False) == 10
+
+
+def test_groups_are_the_classes_where_a_row_has_one() -> None:
+    def rows(*labels: list[float]) -> list[dict[str, Any]]:
+        return [{"label": np.array(label, np.float32)} for label in labels]
+
+    assert label_groups(rows([1], [0], [1]), False) == [1, 0, 1]
+    assert label_groups(rows([0, 0, 1], [1, 0, 0]), True) == [2, 0]
+    with pytest.raises(ValueError, match="balanced_batches needs one class or classes that exclude each other, got 2"):
+        label_groups(rows([0, 1]), False)
+    with pytest.raises(ValueError, match="balanced_batches needs rows whose label is known"):
+        label_groups(rows([1], [np.nan]), False)

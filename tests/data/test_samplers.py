@@ -105,3 +105,23 @@ def test_state_of_another_seed_raises() -> None:
         sampler().load_state_dict({"step": 1, "seed": 4})
     with pytest.raises(ValueError, match="must not be negative"):
         sampler().set_step(-1)
+
+
+def test_groups_are_seen_alike_and_all_rows_of_the_larger_in_turn() -> None:
+    groups = [int(row in (5, 17, 29, 38)) for row in range(40)]  # four of forty
+    found = sampler(lengths={"2d": 40}, batch_sizes={"2d": 4}, groups={"2d": groups})
+    assert len(found) == found.batches_per_pass("2d") == 2
+    passes = [[row for t in (2 * p, 2 * p + 1) for _, row, _ in found.requests(t)] for p in range(9)]
+    for rows in passes:
+        assert {row for row in rows if groups[row]} == {5, 17, 29, 38}
+        assert len(set(rows)) == 8
+    others = [row for rows in passes for row in rows if not groups[row]]
+    assert sorted(others) == [row for row in range(40) if not groups[row]]  # 36 others in nine passes
+    again = sampler(lengths={"2d": 40}, batch_sizes={"2d": 4}, groups={"2d": groups})
+    assert again.requests(13) == found.requests(13)  # pure in the step
+    assert sorted(found.requests(3)) != sorted(found.requests(5))
+
+
+def test_batch_larger_than_a_balanced_pass_is_refused() -> None:
+    with pytest.raises(ValueError, match="has 4 rows, fewer than its batch of 6"):
+        sampler(lengths={"2d": 40}, batch_sizes={"2d": 6}, groups={"2d": [0] * 38 + [1] * 2})

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--validation_subset", type=int, default=8, metavar="0..9", help="default %(default)s")
     add("--test_subset", type=int, default=9, metavar="0..9", help="default %(default)s")
     add(
-        "--negatives", type=int, default=5, metavar="N",
+        "--negatives", type=int, default=-1, metavar="N",
         help="candidates without nodule a nodule that are kept; -1 for all (default %(default)s)",
     )  # fmt: skip
 
