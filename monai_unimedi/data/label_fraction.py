@@ -11,10 +11,25 @@ import numpy as np
 
 from monai_unimedi.data.hashing import stable_hash
 
-__all__ = ["draw_fraction"]
+__all__ = ["draw_fraction", "read_percent"]
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
+
+
+def read_percent(label_fraction: Any) -> float:
+    """A label fraction in percent.
+
+    Raises:
+        ValueError: When it is no number above 0 and up to 100.
+    """
+    try:
+        percent = float(label_fraction)
+    except (TypeError, ValueError):
+        percent = 0.0
+    if not 0 < percent <= 100:
+        raise ValueError(f"label_fraction must be percent above 0 and up to 100, got {label_fraction}.")
+    return percent
 
 
 def draw_fraction(
@@ -39,9 +54,7 @@ def draw_fraction(
     Raises:
         ValueError: When ``percent`` is not above 0 and up to 100.
     """
-    percent = float(percent)  # of a command line
-    if not 0 < percent <= 100:
-        raise ValueError(f"label_fraction must be percent above 0 and up to 100, got {percent:g}.")
+    percent = read_percent(percent)
     if percent == 100:
         return rows
     if given is not None:

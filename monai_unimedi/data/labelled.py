@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names, split_by_patient
-from monai_unimedi.data.label_fraction import draw_fraction
+from monai_unimedi.data.label_fraction import draw_fraction, read_percent
 from monai_unimedi.data.label_values import read_label
 
 __all__ = ["class_weights", "label_groups", "load_labelled_rows"]
@@ -68,7 +68,7 @@ def load_labelled_rows(
         ValueError: When a section is empty, a class is unknown, a label cannot be read, or the training rows have a
             class in one value only.
     """
-    known = section_names(path)
+    known, percent = section_names(path), read_percent(label_fraction)
     names = _known_classes(path, class_names)
     policy = {name: uncertain if isinstance(uncertain, str) else uncertain.get(name, "ignore") for name in class_names}
 
@@ -89,13 +89,11 @@ def load_labelled_rows(
             f"its lists are {', '.join(known) or 'none'}."
         )
     if "training" in sections:
-        own = f"{prefix}training_{float(label_fraction):g}"
-        given = read(own) if own in known and float(label_fraction) < 100 else None
-        found["training"] = draw_fraction(
-            found["training"], given, label_fraction, seed, _wanted(class_names), _known
-        )
+        own = f"{prefix}training_{percent:g}"
+        given = read(own) if own in known and percent < 100 else None
+        found["training"] = draw_fraction(found["training"], given, percent, seed, _wanted(class_names), _known)
     for section in sections:
-        _check_classes(found[section], section, class_names, label_fraction)
+        _check_classes(found[section], section, class_names, percent)
     return {section: found[section] for section in sections}
 
 
@@ -196,7 +194,7 @@ def _check_classes(rows: Sequence[Row], section: str, class_names: Sequence[str]
         if not ((label[:, i] == 1).any() and (label[:, i] == 0).any())
     ]
     if lacking and section == "training":
-        at = f" at label_fraction {percent:g}" if float(percent) < 100 else ""
+        at = f" at label_fraction {percent:g}" if percent < 100 else ""
         raise ValueError(
             f"Each class must be present in some training rows and absent in others, of {len(rows)} rows{at} this "
             f"does not hold for {', '.join(lacking)}: leave these out of --class_names, give more rows"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monai_unimedi.data.datalist import check_datalist, load_datalist, read_datalist, section_names, split_by_patient
-from monai_unimedi.data.label_fraction import draw_fraction
+from monai_unimedi.data.label_fraction import draw_fraction, read_percent
 from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray
 
@@ -130,8 +130,9 @@ def load_masked_rows(
 def _fraction(
     path: str | os.PathLike, rows: list[Row], percent: float, base_dir: str | os.PathLike | None, seed: int
 ) -> list[Row]:
-    name = f"training_{float(percent):g}"
-    own = float(percent) < 100 and name in section_names(path)
+    percent = read_percent(percent)
+    name = f"training_{percent:g}"
+    own = percent < 100 and name in section_names(path)
     classes = mask_classes(path)
     names = dict(zip(classes.values, classes.names))
     wanted: dict[Hashable, str] = {value: names[value] for value in names if value or not classes.is_exclusive}
