@@ -164,7 +164,8 @@ def _read(path: str, spatial_dims: int) -> tuple[np.ndarray, np.ndarray | None]:
     picture = LoadXray(voi="ignore")(path)
     if picture.shape[0] != 1:
         raise ValueError(f"a mask must have one channel, got {picture.shape[0]}; save it as an 8-bit grey picture")
-    return picture.numpy()[0].astype(np.int32), None
+    is_float = picture.meta.get("mode") == "F"
+    return picture.numpy()[0].astype(np.float32 if is_float else np.int32), None
 
 
 def _geometry(path: str, spatial_dims: int) -> tuple[tuple[int, ...], np.ndarray | None]:
