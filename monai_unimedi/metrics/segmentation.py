@@ -52,7 +52,7 @@ class MaskFigures:
 
     def __call__(self, case: Case) -> dict[str, Any]:
         """``id`` and, by class, tensors (F,): ``dice`` (NaN where the class is absent in truth), ``dice_all`` (1
-        where it is absent in both), ``hd95`` (mm; NaN unless present in both), ``voxels`` and
+        where it is absent in both), ``hd95`` (mm, of pictures pixels; NaN unless present in both), ``voxels`` and
         ``predicted_voxels``.
 
         Raises:
@@ -112,7 +112,7 @@ def summarize_segmentation(
     Args:
         cases: from `MaskFigures`.
         names: of the F classes.
-        unit: of the distances: ``mm``, or ``pixels`` for X-rays.
+        unit: of the distances: ``mm``, or ``file_pixels`` for X-rays: pixels of the stored file, of whatever size.
         seed: of the resamples.
 
     Returns:
@@ -154,7 +154,7 @@ def write_cases(cases: Sequence[Case], path: str | Path, names: Sequence[str], u
     Args:
         cases: from `MaskFigures`.
         path: the CSV file, with the columns ``id``, ``patient``, ``class``, ``dice`` (over the positives),
-            ``dice_all``, ``hd95_mm`` or ``hd95_pixels``, ``voxels`` and ``predicted_voxels``.
+            ``dice_all``, ``hd95_mm`` or ``hd95_file_pixels``, ``voxels`` and ``predicted_voxels``.
         names: of the F classes.
         unit: of the distances.
     """

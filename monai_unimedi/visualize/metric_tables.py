@@ -38,6 +38,10 @@ WORDS = {
     "sentence": "the finding's sentence",
     "other_sentence": "the other finding's sentence",
     "other_image": "its sentence on another image",
+    "dice_positives": "Dice, positives",
+    "dice_all": "Dice, all",
+    "hd95_mm": "HD95 (mm)",
+    "hd95_file_pixels": "HD95 (pixels of the file)",
 }
 PERCENT_COLUMNS = {"1", "10", "100"}
 
