@@ -176,7 +176,7 @@ def judge_xrays(paths: list[Path]) -> list[Case]:
 
 
 def shown(path: Path) -> np.ndarray:
-    """(rows, columns) in [0, 1] as displayed: the file's window, MONOCHROME1 turned over."""
+    """(rows, columns) in [0, 1] by the file's window, turned over for MONOCHROME1, as SimpleITK turns its pixels."""
     image = read(path)
     image = SimpleITK.VectorIndexSelectionCast(image, 0) if image.GetNumberOfComponentsPerPixel() > 1 else image
     array = np.squeeze(SimpleITK.GetArrayFromImage(image)).astype(float)
@@ -186,9 +186,10 @@ def shown(path: Path) -> np.ndarray:
     low, high = np.percentile(array, [0.5, 99.5]) if header.BitsStored > 8 else (0, 255)
     if "WindowCenter" in header:
         centre, width = (float(np.ravel(header[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
+        if header.PhotometricInterpretation == "MONOCHROME1":
+            centre = 2**header.BitsStored - 1 - centre
         low, high = centre - width / 2, centre + width / 2
-    scaled = np.clip((array - low) / (high - low), 0, 1)
-    return 1 - scaled if header.PhotometricInterpretation == "MONOCHROME1" else scaled
+    return np.clip((array - low) / (high - low), 0, 1)
 
 
 def main() -> int:
