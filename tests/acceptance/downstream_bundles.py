@@ -32,8 +32,10 @@ FILES = (
     *(f"configs/{name}.json" for name in ("train", "evaluate", "inference", "multi_gpu_train", "metadata")),
     *("configs/logging.conf", "docs/README.md", "LICENSE"),
 )
-ASKED = ("version", "changelog", "monai_version", "pytorch_version", "numpy_version", "task", "description")
-ASKED = (*ASKED, "authors", "copyright", "intended_use", "network_data_format", "required_packages_version")
+ASKED = (
+    *("version", "changelog", "monai_version", "pytorch_version", "numpy_version", "task", "description", "authors"),
+    *("copyright", "intended_use", "network_data_format", "required_packages_version"),
+)
 LARGE = 25 * 2**20  # bytes; above it the zoo wants large_files.yml
 
 

@@ -161,8 +161,10 @@ def test_scores_of_chosen_layers_are_the_mean_of_those_rows_alone(encoder: UniMe
     expected = encoder.vit.blocks[1].class_row(x).reshape(2, 8, 16).mean(2)
     torch.testing.assert_close(chosen.slice_scores(volume), expected)
     torch.testing.assert_close(torch.jit.script(chosen).slice_scores(volume), expected)
-    with pytest.raises(ValueError, match="layers from 0 to 2"):
-        UniMediImageEncoder(**SMALL, score_layers=[3])
+    assert UniMediImageEncoder(**SMALL, score_layers="null").score_layers == [0, 1, 2]
+    for wrong in ([3], [], "last", 1):
+        with pytest.raises(ValueError, match="must be a list of layers from 0 to 2, such as"):
+            UniMediImageEncoder(**SMALL, score_layers=wrong)
 
 
 def test_patch_that_does_not_divide_the_image_is_an_error(encoder: UniMediImageEncoder) -> None:

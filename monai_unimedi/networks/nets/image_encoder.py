@@ -4,7 +4,7 @@
 Its state is ``models/model.pt``; at inference it selects its own slices (method, sections 3 and 8).
 """
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -79,9 +79,7 @@ class UniMediImageEncoder(nn.Module):
         self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased)
         self.projection = nn.Linear(hidden_size, embed_dim, bias=False)
         self.every_layer: List[int] = list(range(num_layers))
-        self.score_layers: List[int] = self.every_layer if score_layers is None else [int(i) for i in score_layers]
-        if not self.score_layers or not set(self.score_layers) <= set(self.every_layer):
-            raise ValueError(f"score_layers must name layers from 0 to {num_layers - 1}, got {score_layers}.")
+        self.score_layers: List[int] = _layers(score_layers, num_layers)
         if score_weighting not in WEIGHTINGS:
             raise ValueError(f"score_weighting must be one of {WEIGHTINGS}, got {score_weighting!r}.")
         self.score_weighting = score_weighting
@@ -151,3 +149,16 @@ class UniMediImageEncoder(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """image: (B, C, X, Y) or (B, C, X, Y, Z), float, [0, 1]. Returns ``image_embedding`` (B, E), L2-normalised."""
         return self.project(self.features(image))
+
+
+def _layers(score_layers: Any, num_layers: int) -> List[int]:
+    """Numbers of the layers; all for None, which a command line gives as a word."""
+    if score_layers is None or str(score_layers).strip().lower() in ("none", "null", ""):
+        return list(range(num_layers))
+    chosen = list(score_layers) if isinstance(score_layers, (list, tuple)) else []
+    if not chosen or not set(chosen) <= set(range(num_layers)):
+        raise ValueError(
+            f"score_layers must be a list of layers from 0 to {num_layers - 1}, such as [{num_layers - 1}], or null "
+            f"for all, got {score_layers!r}."
+        )
+    return [int(index) for index in chosen]
