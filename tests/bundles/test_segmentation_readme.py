@@ -25,7 +25,7 @@ from tests.bundles.test_segmentation import (  # noqa: F401 - the fixture
 )
 
 ELSEWHERE = ("torchrun", "rsna.json", "siim.json", "btcv.json", "msd.json")  # test_segmentation.py
-OTHERS = {"key", "bundle_root", "nproc_per_node", "config_file", "meta_file", "filepath", "ckpt_file"}
+OTHERS = {"key", "bundle_root", "nproc_per_node", "config_file", "meta_file", "filepath", "ckpt_file", "root"}
 
 
 def readme(source: str) -> str:
