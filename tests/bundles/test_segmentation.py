@@ -172,14 +172,14 @@ def test_pretrained_encoder_is_loaded_and_wrong_sizes_are_refused(
     assert not (bundle.output_dir / "models").exists()
 
 
-def test_frozen_overlay_trains_the_decoder_alone(segmented: SegmentationBundle, tmp_path: Path) -> None:
+def test_frozen_overlay_trains_what_follows_the_encoder_alone(segmented: SegmentationBundle, tmp_path: Path) -> None:
     bundle = another(segmented, tmp_path)
     workflow = bundle.workflow("train", "frozen", **bundle.tiny)
     before = {k: v.clone() for k, v in workflow.parser.get_parsed_content("network_def").state_dict().items()}
     workflow.run()
     after = workflow.parser.get_parsed_content("network").state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {"decoder"}
+    assert changed == {"decoder", "presence"}
 
 
 def test_network_is_built_without_data_and_loaded_with_the_trained_weights(
