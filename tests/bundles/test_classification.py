@@ -373,7 +373,7 @@ def test_commands_and_keys_of_the_readme(source: str, tmp_path: Path, tmp_path_f
     save_tower(tmp_path / "model.pt")
     text = (bundle.root / "docs" / "README.md").read_text()
     named = {key for path in (bundle.root / "configs").glob("*.json") for key in json.loads(path.read_text())}
-    named |= {"key", "block", "config_file", "nproc_per_node", "meta_file", "filepath", "ckpt_file"}
+    named |= {"key", "block", "config_file", "nproc_per_node", "meta_file", "filepath", "ckpt_file", "root"}
     assert set(re.findall(r"--(\w+)", text)) - named == set()
     rows = re.findall(r"^\| (`.*?`) \|", text, flags=re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} - named == set()

@@ -172,7 +172,7 @@ def test_pretrained_encoder_is_loaded_and_wrong_sizes_are_refused(
     assert not (bundle.output_dir / "models").exists()
 
 
-def test_frozen_overlay_trains_the_decoder_alone(segmented: SegmentationBundle, tmp_path: Path) -> None:
+def test_frozen_overlay_trains_what_follows_the_encoder_alone(segmented: SegmentationBundle, tmp_path: Path) -> None:
     bundle = another(segmented, tmp_path)
     workflow = bundle.workflow("train", "frozen", **bundle.tiny)
     before = {k: v.clone() for k, v in workflow.parser.get_parsed_content("network_def").state_dict().items()}
