@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Each target makes its own environment on first use; none has to be activated.
-#   make demo [SEED=n]   make test   make acceptance [ONLY=name]   make lint   make peers
+#   make demo [SEED=n]   make test   make acceptance [ONLY=name]   make lint   make peers   make label [STUDIES=folder]
 
 PYTHON ?= python3
 VENV ?= .venv
 PEERS_VENV ?= .venv-peers
+LABEL_VENV ?= .venv-label
+STUDIES ?=
 WORKERS ?= 2
 SEED ?= 0
 ONLY ?=
@@ -15,7 +17,7 @@ BUNDLE = $(VENV)/bin/python -m monai.bundle run --config_file bundles/pretrain/c
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 STAMP = .installed
 
-.PHONY: install demo test acceptance lint peers
+.PHONY: install demo test acceptance lint peers label label-install
 
 install: $(VENV)/$(STAMP)
 
@@ -23,10 +25,11 @@ demo: install
 	$(BUNDLE)/train.json $(DEMO_OPTIONS)
 	$(BUNDLE)/evaluate.json $(DEMO_OPTIONS)
 
-test: install
+test: install label-install
+	$(LABEL_VENV)/bin/python -m pytest -q tests/apps
 	$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile tests
 
-acceptance: install
+acceptance: install label-install
 	$(VENV)/bin/python tests/acceptance/run_all.py $(ONLY)
 
 lint: install
@@ -37,6 +40,15 @@ lint: install
 peers: $(PEERS_VENV)/$(STAMP)
 	$(PEERS_VENV)/bin/python benchmarks/make_golden.py --check
 
+# The MONAI Label app on synthetic patients, or on STUDIES (a folder or a DICOMweb server).
+label: label-install $(DEMO)/models/model.pt
+	$(LABEL_VENV)/bin/python apps/unimedi $(if $(STUDIES),--studies $(STUDIES),--demo) --encoder $(DEMO)/models
+
+$(DEMO)/models/model.pt:
+	$(MAKE) demo
+
+label-install: $(LABEL_VENV)/$(STAMP)
+
 $(VENV)/$(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(call new_environment,$(VENV))
 	$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[test]"
@@ -45,6 +57,12 @@ $(VENV)/$(STAMP): setup.cfg pyproject.toml constraints.txt
 $(PEERS_VENV)/$(STAMP): setup.cfg pyproject.toml
 	$(call new_environment,$(PEERS_VENV))
 	$(PEERS_VENV)/bin/python $(PIP_INSTALL) "torch!=2.13.0+cpu" -e ".[test,peers]"
+	@rm -rf monai_unimedi.egg-info build && touch $@
+
+# About 8 GB: monailabel asks for torchvision, which needs the registry's torch with CUDA.
+$(LABEL_VENV)/$(STAMP): setup.cfg pyproject.toml constraints-label.txt
+	$(call new_environment,$(LABEL_VENV))
+	$(LABEL_VENV)/bin/python $(PIP_INSTALL) -c constraints-label.txt "torch!=2.13.0+cpu" -e ".[label]" pytest
 	@rm -rf monai_unimedi.egg-info build && touch $@
 
 define new_environment

@@ -14,7 +14,10 @@ sys.path[:0] = [str(APP)]
 
 def main(argv: list[str]) -> int:
     """Hands the arguments to ``monailabel start_server``."""
-    arguments, others = _parser().parse_known_args(argv)
+    parser = _parser()
+    arguments, others = parser.parse_known_args(argv)
+    if bool(arguments.studies) == arguments.demo:
+        parser.error("name --studies, or --demo for synthetic patients")
     hosts = [name for name in (os.environ.get("UNIMEDI_LABEL_HOSTS"), *arguments.name) if name]
     if arguments.host not in ("127.0.0.1", "localhost", "::1"):
         hosts += [] if arguments.host in ("0.0.0.0", "::") else [arguments.host]
@@ -26,6 +29,10 @@ def main(argv: list[str]) -> int:
     from unimedi_label import upstream
 
     upstream.apply()
+    if arguments.demo:
+        from unimedi_label.demo import demo_studies
+
+        arguments.studies = str(demo_studies(APP.parents[1] / "output" / "label"))
     from monailabel.main import Main
 
     sys.argv = ["monailabel", "start_server", "--app", str(APP), "--studies", arguments.studies]
@@ -45,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         "Further options are those of `monailabel start_server`.",
     )
     add = parser.add_argument
-    add("--studies", required=True, metavar="S", help="folder of images, or address of a DICOMweb server")
+    add("--studies", metavar="S", help="folder of images, or address of a DICOMweb server")
+    add("--demo", action="store_true", help="synthetic patients in output/label/studies, made on first use")
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s: this machine only)")
     add("--port", type=int, default=8000, help="default %(default)s")
     add("--name", action="append", default=[], metavar="SERVER", help="name under which other machines ask for it")

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,16 @@ class UniMediLabel(MONAILabelApp):
         """Taken from the package ``dcmqi``: MONAI Label downloads it from a code host."""
         if not shutil.which("itkimage2segimage"):
             logger.warning("itkimage2segimage is missing: labels cannot be stored as DICOM SEG; pip install dcmqi")
+
+    def on_init_complete(self) -> None:
+        """Loads what the first answers need, beside the server's start."""
+        super().on_init_complete()
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
+    def _warm_up(self) -> None:
+        for task in self.segmenters.values():
+            task.model(chosen_device())
+        self.cases.encoder.text("warm up")
 
     def init_infers(self) -> dict[str, Any]:
         self.segmenters = {name: SegmentationTask(self.weights[name], MODELS[name][1]) for name in MODELS}

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK
 import torch
 from monai.transforms import Compose
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
-from monailabel.transform.writer import write_itk
 
 from .devices import chosen_device, device_names, turn_on
 from .images import image_file, picture_grid
@@ -25,6 +25,7 @@ __all__ = ["SegmentationTask", "load_network"]
 
 logger = logging.getLogger(__name__)
 TYPES = {"uint8": np.uint8, "uint16": np.uint16, "int16": np.int16}
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 EXTENSIONS = (".nrrd", ".nii.gz", ".nii", ".mha", ".png")
 
 
@@ -54,7 +55,7 @@ class Model:
         self.preprocessing = parser.get_parsed_content("preprocessing")
         self.inferer = parser.get_parsed_content("inferer")
         after = parser.get_parsed_content("postprocessing").transforms
-        self.to_probabilities, self.to_picture_grid = after[0], Compose(list(after[1:-1]))
+        self.to_probabilities, self.to_image_grid = after[0], Compose(list(after[1:-1]))
         self.is_exclusive = weights.classes().is_exclusive
         self.threshold = float(parser.get_parsed_content("threshold"))
 
@@ -66,13 +67,16 @@ class Model:
         row["pred"] = self.inferer(image[None], self.network)[0].float().cpu()
         return dict(self.to_probabilities(row))
 
-    def numbers(self, path: Path) -> np.ndarray:
-        """(X, Y[, Z]) uint8 on the file's grid: 0, or the place of the most probable class, from 1."""
-        scores = np.asarray(self.to_picture_grid(self.probabilities(path))["pred"])
+    def numbers(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+        """(X, Y[, Z]) uint8 on the file's grid: 0, or the place of the most probable class, from 1; and a CT's
+        voxel-to-world matrix (4, 4), RAS, mm."""
+        pred = self.to_image_grid(self.probabilities(path))["pred"]
+        scores = np.asarray(pred)
+        affine = np.asarray(pred.affine, dtype=np.float64) if scores.ndim == 4 else None
         if self.is_exclusive:
-            return scores.argmax(0).astype(np.uint8)
+            return scores.argmax(0).astype(np.uint8), affine
         best = (scores.argmax(0) + 1).astype(np.uint8)
-        return np.where(scores.max(0) > self.threshold, best, np.uint8(0))
+        return np.where(scores.max(0) > self.threshold, best, np.uint8(0)), affine
 
 
 class SegmentationTask(InferTask):
@@ -157,5 +161,17 @@ def write_labelmap(numbers: np.ndarray, affine: np.ndarray | None, request: Mapp
         numbers, affine = numbers[:, :, None], picture_grid(request["image"])
     with tempfile.NamedTemporaryFile(suffix=extension, prefix="segmentation_", delete=False) as file:
         pass
-    write_itk(numbers, file.name, affine, TYPES[kind], bool(request.get("result_compress", True)))
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(numbers.T).astype(TYPES[kind]))
+    if affine is not None:
+        _place(image, affine)
+    SimpleITK.WriteImage(image, file.name, bool(request.get("result_compress", True)))
     return file.name
+
+
+def _place(image: SimpleITK.Image, affine: np.ndarray) -> None:
+    """Spacing, direction and origin of a voxel-to-world matrix in RAS."""
+    matrix = _RAS_TO_LPS @ affine
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
