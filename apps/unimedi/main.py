@@ -29,6 +29,7 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask  # noqa: E402
 from monailabel.tasks.activelearning.random import Random  # noqa: E402
 from monailabel.tasks.scoring.dice import Dice  # noqa: E402
 from unimedi_label.cases import Cases  # noqa: E402
+from unimedi_label.checks import one_sentence  # noqa: E402
 from unimedi_label.devices import chosen_device  # noqa: E402
 from unimedi_label.findings import FindingsTask  # noqa: E402
 from unimedi_label.images import dimension_of  # noqa: E402
@@ -174,7 +175,14 @@ class OfItsKind(BatchInferTask):
     def __call__(self, request: dict[str, Any], datastore: Any, infer: Callable[..., Any]) -> Any:
         request["multi_gpu"] = bool(request.get("multi_gpu", True)) and torch.cuda.is_available()
         request["max_workers"] = 1
-        return super().__call__(request, datastore, infer)
+
+        def one(task: dict[str, Any], store: Any) -> dict[str, Any]:
+            try:
+                return dict(infer(task, store))
+            except (ValueError, OSError) as error:  # the others are not held up
+                return {"error": one_sentence(error)}
+
+        return super().__call__(request, datastore, one)
 
 
 def _is_job() -> bool:

@@ -90,28 +90,29 @@ class Guard:
             raise HTTPException(413, f"A request may hold {self.max_bytes / 1e6:g} MB: see UNIMEDI_LABEL_MAX_UPLOAD_MB.")
 
     async def _bounded(self, scope: Any, receive: Any, send: Any) -> None:
-        """Counts what comes in pieces without a length, too."""
-        seen, started = 0, False
+        """Counts what comes in pieces without a length, too; the answer is then 413, whatever a route makes of it."""
+        seen, is_over = 0, False
 
         async def counted() -> Any:
-            nonlocal seen
+            nonlocal seen, is_over
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self.max_bytes:
+                is_over = True
                 raise TooLargeError
             return message
 
         async def noted(message: Any) -> None:
-            nonlocal started
-            started = True
-            await send(message)
+            if not is_over:
+                await send(message)
 
         try:
             await self.app(scope, counted, noted)
         except TooLargeError:
-            if not started:
-                text = f"A request may hold {self.max_bytes / 1e6:g} MB: see UNIMEDI_LABEL_MAX_UPLOAD_MB."
-                await JSONResponse({"detail": text}, 413)(scope, receive, send)
+            pass
+        if is_over:
+            text = f"A request may hold {self.max_bytes / 1e6:g} MB: see UNIMEDI_LABEL_MAX_UPLOAD_MB."
+            await JSONResponse({"detail": text}, 413)(scope, receive, send)
 
 
 def _is_loopback(address: str) -> bool:

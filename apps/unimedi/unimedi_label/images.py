@@ -11,8 +11,10 @@ import numpy as np
 import SimpleITK
 
 from monai_unimedi.data.discover import source_of
+from monai_unimedi.transforms.load_volume import LoadVolume
+from monai_unimedi.transforms.load_xray import LoadXray
 
-__all__ = ["dimension_of", "image_file", "own_file", "picture_grid"]
+__all__ = ["check_image", "dimension_of", "image_file", "own_file", "picture_grid"]
 
 KINDS = {2: "an X-ray", 3: "a CT"}
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -41,6 +43,19 @@ def image_file(path: str | os.PathLike, dimension: int) -> Path:
             f"{'segmentation' if found == 3 else 'segmentation_xray'}."
         )
     return file
+
+
+def check_image(path: Path) -> None:
+    """Reads an image.
+
+    Raises:
+        ValueError: When it cannot be read.
+    """
+    read = LoadXray() if source_of(path) == "2d" else LoadVolume(None)
+    try:
+        read(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"The image cannot be read: {str(error).replace(path.name, 'it')}") from error
 
 
 def own_file(path: Path) -> Path:

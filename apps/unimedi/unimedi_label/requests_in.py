@@ -17,6 +17,7 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import remove_file
 
 from .checks import IMAGE_FILES, check_id, json_object, known_image, only, received_file
+from .images import check_image as read_image
 from .labels import LABEL_FILES, read_label
 
 __all__ = ["router"]
@@ -54,6 +55,7 @@ def add_image(
     try:
         suffix = next(end for end in IMAGE_FILES if path.name.endswith(end))
         case = check_id(image or Path(file.filename or "").name[: -len(suffix)])
+        read_image(path)
         if store.has_image(case):
             if filecmp.cmp(path, store.get_image_uri(case), shallow=False):
                 return {"image": case}

@@ -17,6 +17,8 @@ import torch
 from monai.transforms import Compose
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from monai_unimedi.root_cause import root_cause
+
 from .devices import chosen_device, device_names, turn_on
 from .images import image_file, picture_grid
 from .weights import BundleWeights, shown_name
@@ -62,7 +64,10 @@ class Model:
     @torch.inference_mode()
     def probabilities(self, path: Path) -> dict[str, Any]:
         """A row with ``image`` as the network sees it and ``pred``, probabilities (classes, X, Y[, Z]) on its grid."""
-        row = dict(self.preprocessing({"image": str(path)}))
+        try:
+            row = dict(self.preprocessing({"image": str(path)}))
+        except Exception as error:
+            raise ValueError(f"The image could not be read: {root_cause(error)}") from error
         image = torch.as_tensor(row["image"]).as_subclass(torch.Tensor).to(self.device, torch.float32)
         row["pred"] = self.inferer(image[None], self.network)[0].float().cpu()
         return dict(self.to_probabilities(row))

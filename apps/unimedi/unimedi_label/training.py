@@ -20,6 +20,8 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monailabel.interfaces.tasks.train import TrainTask
 
+from monai_unimedi.root_cause import root_cause
+
 from .devices import chosen_device, device_names
 from .images import dimension_of, own_file
 from .labels import mask_for_training
@@ -85,7 +87,11 @@ class FineTuneTask(TrainTask):
             why = f"; refused: {'; '.join(refused)}" if refused else ""
             raise ValueError(f"Fine-tuning needs at least {MIN_LABELS} labelled images of its kind, got {len(cases)}{why}")
         lists = self._datalist(folder, cases, float(options["val_split"]))
-        before, after, epoch = self._run(folder, options)
+        options["batch_size"] = min(int(options["batch_size"]), len(lists["training"]))
+        try:
+            before, after, epoch = self._run(folder, options)
+        except RuntimeError as error:
+            raise root_cause(error) from error
         is_better = after is not None and (before is None or after > before)
         if is_better:
             origin = f"fine-tuned on {len(lists['training'])} labels"
