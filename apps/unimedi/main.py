@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 import threading
@@ -22,7 +21,6 @@ upstream.apply()
 
 import torch  # noqa: E402
 from monailabel.config import settings  # noqa: E402
-from monailabel.datastore import dicom  # noqa: E402
 from monailabel.interfaces import app as monailabel_app  # noqa: E402
 from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask  # noqa: E402

@@ -86,7 +86,7 @@ def instance(client: Any) -> Any:
     return app_instance()
 
 
-@pytest.fixture()
+@pytest.fixture
 def save_label(client: Any, phantoms: dict[str, Any], tmp_path: Path) -> Callable[..., Any]:
     """Submits the true label of a CT, as 3D Slicer sends it."""
 

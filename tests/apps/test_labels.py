@@ -15,7 +15,7 @@ from PIL import Image
 CLASSES = ["nodule", "pleural_effusion"]
 
 
-@pytest.fixture()
+@pytest.fixture
 def volume(tmp_path: Path) -> Path:
     path = tmp_path / "image.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.zeros((10, 12, 14), np.int16), np.diag([-2.0, -3.0, 4.0, 1.0])), path)
@@ -61,7 +61,7 @@ def test_overlapping_classes_become_bits(volume: Path, tmp_path: Path) -> None:
     ("info", "own", "expected"),
     [
         ({}, {}, {1: 1, 2: 2}),
-        ({"label_info": [{"name": "Pleural effusion (research use)", "idx": 1}, {"name": "nodule", "idx": 2}]}, {}, {1: 2, 2: 1}),
+        ({"label_info": [{"name": "Pleural effusion (research use)"}, {"name": "nodule"}]}, {}, {1: 2, 2: 1}),
         ({"label_info": [{"name": "nodule", "idx": 2}, {"name": "pleural_effusion", "idx": 3}]}, {}, {1: 1, 2: 2}),
         ({"label_info": [{"name": "other", "idx": 1}, {"name": "nodule", "idx": 2}]}, {}, {2: 1}),
         ({"params": {"label_names": ["pleural_effusion", "nodule"]}}, {}, {1: 2, 2: 1}),

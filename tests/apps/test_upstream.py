@@ -165,7 +165,12 @@ def test_with_authentication_nobody_gets_in_without_a_role(tmp_path: Path) -> No
     app = Path(__file__).resolve().parents[2] / "apps" / "unimedi"
     environment = {**os.environ, "MONAI_LABEL_AUTH_ENABLE": "true"}
     done = subprocess.run(
-        [sys.executable, "-c", AUTH, str(app)], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", AUTH, str(app)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     lines = done.stdout.splitlines()[-3:]
     assert lines == [str([401] * 5), str([403] * 5), "403 403 200"], done.stderr[-2000:]

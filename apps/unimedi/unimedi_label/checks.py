@@ -20,8 +20,8 @@ __all__ = [
     "check_id",
     "json_object",
     "known_image",
-    "only",
     "one_sentence",
+    "only",
     "received_file",
 ]
 

@@ -21,7 +21,7 @@ def demo_studies(folder: Path) -> Path:
     if studies.is_dir():
         return studies
     lists = ensure_phantom(
-        folder / "phantom", num_training=FEW, num_validation=FEW, num_test={"2d": COUNT, "3d": COUNT}, training_masks=True
+        folder / "phantom", num_training=FEW, num_validation=FEW, num_test={"2d": COUNT, "3d": COUNT}
     )
     aside = folder / ".studies.part"
     shutil.rmtree(aside, ignore_errors=True)

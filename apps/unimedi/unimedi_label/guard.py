@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import os
@@ -17,7 +18,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 
 from .checks import check_id, one_sentence
 
-__all__ = ["Guard", "MAX_UPLOAD_MB", "answer_errors"]
+__all__ = ["MAX_UPLOAD_MB", "Guard", "answer_errors"]
 
 logger = logging.getLogger(__name__)
 MAX_UPLOAD_MB = float(os.environ.get("UNIMEDI_LABEL_MAX_UPLOAD_MB") or 2048)
@@ -87,7 +88,10 @@ class Guard:
         if not length.isdecimal():
             raise HTTPException(400, "content-length must be a number.")
         if int(length) > self.max_bytes:
-            raise HTTPException(413, f"A request may hold {self.max_bytes / 1e6:g} MB: see UNIMEDI_LABEL_MAX_UPLOAD_MB.")
+            raise HTTPException(413, self._too_large())
+
+    def _too_large(self) -> str:
+        return f"A request may hold {self.max_bytes / 1e6:g} MB: see UNIMEDI_LABEL_MAX_UPLOAD_MB."
 
     async def _bounded(self, scope: Any, receive: Any, send: Any) -> None:
         """Counts what comes in pieces without a length, too; the answer is then 413, whatever a route makes of it."""
@@ -106,13 +110,10 @@ class Guard:
             if not is_over:
                 await send(message)
 
-        try:
+        with contextlib.suppress(TooLargeError):
             await self.app(scope, counted, noted)
-        except TooLargeError:
-            pass
         if is_over:
-            text = f"A request may hold {self.max_bytes / 1e6:g} MB: see UNIMEDI_LABEL_MAX_UPLOAD_MB."
-            await JSONResponse({"detail": text}, 413)(scope, receive, send)
+            await JSONResponse({"detail": self._too_large()}, 413)(scope, receive, send)
 
 
 def _is_loopback(address: str) -> bool:

@@ -11,9 +11,9 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, HTTPException, UploadFile
 from monailabel.config import settings
-from monailabel.endpoints.infer import ResultType, send_response
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.utils.convert import nifti_to_dicom_seg
+from monailabel.endpoints.infer import ResultType, send_response
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import remove_file

@@ -31,8 +31,19 @@ from fastapi.responses import RedirectResponse  # noqa: E402
 from fastapi.routing import APIRoute  # noqa: E402
 from fastapi.staticfiles import StaticFiles  # noqa: E402
 from monailabel.config import settings  # noqa: E402
-from monailabel.endpoints import info, login, logs, model, ohif, scoring, session, train  # noqa: E402
-from monailabel.endpoints import activelearning, batch_infer, datastore, infer, proxy  # noqa: E402, F401
+from monailabel.endpoints import (  # noqa: E402  # noqa: E402, F401
+    activelearning,
+    batch_infer,
+    datastore,
+    info,
+    login,
+    logs,
+    model,
+    ohif,
+    scoring,
+    session,
+    train,
+)
 from monailabel.interfaces.utils.app import app_instance  # noqa: E402
 from monailabel.utils.async_tasks.utils import background_processes, stop_background_task  # noqa: E402
 

@@ -159,7 +159,8 @@ class Uncertainty(Strategy):
         self.score, self.budget = score, budget
 
     def __call__(self, request: Mapping[str, Any], datastore: Any) -> dict[str, Any]:
-        ids = sorted(datastore.get_unlabeled_images(), key=lambda case: (last_offered(datastore, case, self.name), case))
+        ids = sorted(datastore.get_unlabeled_images())
+        ids.sort(key=lambda case: last_offered(datastore, case, self.name))
         scored, budget = {}, self.budget
         for case in ids:
             value, is_new = self.score(datastore, case, budget > 0)

@@ -85,7 +85,7 @@ class FineTuneTask(TrainTask):
         cases, refused = self._masks(datastore, folder / "masks")
         if len(cases) < MIN_LABELS:
             why = f"; refused: {'; '.join(refused)}" if refused else ""
-            raise ValueError(f"Fine-tuning needs at least {MIN_LABELS} labelled images of its kind, got {len(cases)}{why}")
+            raise ValueError(f"Fine-tuning needs at least {MIN_LABELS} labelled images, got {len(cases)}{why}")
         lists = self._datalist(folder, cases, float(options["val_split"]))
         options["batch_size"] = min(int(options["batch_size"]), len(lists["training"]))
         try:
