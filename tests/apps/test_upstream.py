@@ -94,6 +94,7 @@ def test_second_start_is_refused_from_the_first_request_on(monkeypatch: pytest.M
     for thread in threads:
         thread.join()
     assert sorted(found) == [200, 429, 429, 429, 429]
+    assert client.get("/train/?check_if_running=true").status_code == 200
     time.sleep(0.8)
     assert client.get("/train/?check_if_running=true").status_code == 404
 

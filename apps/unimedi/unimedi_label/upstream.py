@@ -149,8 +149,16 @@ def _one_task_at_a_time() -> None:
         finally:
             synchronous.discard(method)
 
+    status = task.AsyncTask.status
+
+    def tell(method: str, all: bool = False, check_if_running: bool = False) -> tuple[Any, str | None]:
+        running = [one for one in utils.tasks(method) if one["status"] in RUNNING]
+        if check_if_running:
+            return (running[-1], None) if running else (None, f"{method} is not running.")
+        return status(method, all, False)
+
     start.is_guarded = True  # type: ignore[attr-defined]
-    task.AsyncTask.run = staticmethod(start)
+    task.AsyncTask.run, task.AsyncTask.status = staticmethod(start), staticmethod(tell)
     utils._task_func = _never_stuck(utils._task_func)
 
 
