@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labels and Markups read by 3D Slicer's own logic (the package ``slicer-core``): on the image's grid, in its place.
 
-CTs stored as LPS, RAS, anisotropic and oblique, and an X-ray.
+CTs stored as LPS, RAS, anisotropic and oblique, and an X-ray, which goes to 3D Slicer as one slice by way of ITK:
+``slicer-core`` has no reader for pictures.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main() -> int:
         client = slicer_client().MONAILabelClient(server.url, tmpdir=str(FOLDER))
         for name in [*images, "xray"]:
             model = "segmentation_xray" if name == "xray" else "segmentation"
-            path = next((FOLDER / "studies").glob(f"{name}.*"))
+            path = readable(next((FOLDER / "studies").glob(f"{name}.*")))
             with steps.step(f"{name}: label on the grid of its image, segments by name"):
                 file, params = client.infer(model, name, {"result_extension": ".nrrd", "result_dtype": "uint8"})
                 check_label(slicer, path, file, params["label_names"])
@@ -62,6 +63,17 @@ def volumes(source: Path, studies: Path) -> list[str]:
     oblique[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     nibabel.save(nibabel.Nifti1Image(values, oblique @ image.affine), studies / "oblique.nii.gz")
     return ["lps", "ras", "anisotropic", "oblique"]
+
+
+def readable(path: Path) -> Path:
+    """The file, or a picture as ITK places it, as one slice."""
+    if path.suffix != ".png":
+        return path
+    import SimpleITK
+
+    target = FOLDER / f"{path.stem}_slice.nrrd"
+    SimpleITK.WriteImage(SimpleITK.JoinSeries(SimpleITK.ReadImage(str(path))), str(target))
+    return target
 
 
 def read_volume(slicer: Any, scene: Any, path: str | Path, kind: str) -> Any:
