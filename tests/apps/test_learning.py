@@ -29,6 +29,14 @@ def test_too_few_labels_are_told(client: Any) -> None:
     assert "at least 2 labelled images" in answer.json()["detail"]
 
 
+def test_two_labels_are_enough(client: Any, save_label: Any) -> None:
+    for number in (4, 5):
+        assert save_label(number).status_code == 200
+    answer = client.post("/train/segmentation?run_sync=true", json={"max_epochs": 1, "steps_per_epoch": 1})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["history"][-1]["labels"] == {"training": 1, "validation": 1}
+
+
 @pytest.mark.parametrize("params", [{"max_epochs": 0}, {"val_split": 2}, {"lr": "fast"}])
 def test_wrong_options_are_refused(client: Any, save_label: Any, params: dict[str, Any]) -> None:
     for number in (4, 5):

@@ -31,6 +31,7 @@ __all__ = ["FineTuneTask", "split_cases"]
 
 logger = logging.getLogger(__name__)
 MIN_LABELS = 2
+MIN_BATCH = 2  # of the bundle's sampler
 METRIC = "val_dice"
 
 
@@ -87,7 +88,7 @@ class FineTuneTask(TrainTask):
             why = f"; refused: {'; '.join(refused)}" if refused else ""
             raise ValueError(f"Fine-tuning needs at least {MIN_LABELS} labelled images, got {len(cases)}{why}")
         lists = self._datalist(folder, cases, float(options["val_split"]))
-        options["batch_size"] = min(int(options["batch_size"]), len(lists["training"]))
+        options["batch_size"] = max(MIN_BATCH, min(int(options["batch_size"]), len(lists["training"])))
         try:
             before, after, epoch = self._run(folder, options)
         except RuntimeError as error:
@@ -148,7 +149,10 @@ class FineTuneTask(TrainTask):
             lists[section] = [
                 {key if name == "mask" else name: value for name, value in cases[case].items()} for case in ids
             ]
-        (folder / "datalist.json").write_text(json.dumps({**names, **lists}, indent=1), encoding="utf-8")
+        rows = lists["training"]
+        twice = [{**row, "id": f"{row['id']}_again"} for row in rows] if len(rows) < MIN_BATCH else []
+        content = {**names, **lists, "training": rows + twice}
+        (folder / "datalist.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         return lists
 
     def _run(self, folder: Path, options: Mapping[str, Any]) -> tuple[float | None, float | None, int]:
