@@ -26,6 +26,7 @@ OUTPUT = REPOSITORY / "output" / "acceptance" / "label"
 APP = REPOSITORY / "apps" / "unimedi"
 ENCODER = REPOSITORY / "output" / "demo" / "models"
 NAMES = ["nodule", "consolidation", "ground_glass", "pleural_effusion", "pneumothorax", "cardiomegaly"]
+INFER = {"result_extension": ".nrrd", "result_dtype": "uint8"}  # as 3D Slicer asks
 START_LIMIT = 600.0  # seconds
 
 if importlib.util.find_spec("monailabel") is None:
@@ -118,7 +119,11 @@ class Server:
     """
 
     def __init__(
-        self, studies: Path | str, folder: Path, environment: dict[str, str] | None = None, options: tuple[str, ...] = ()
+        self,
+        studies: Path | str,
+        folder: Path,
+        environment: dict[str, str] | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
         self.port, self.folder = free_port(), folder
         self.url = f"http://127.0.0.1:{self.port}"

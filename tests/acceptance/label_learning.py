@@ -39,7 +39,7 @@ def main() -> int:
                 before, after = trained(pool, order[:budget], rows[POOL:], f"{strategy}_{seed}_{budget}")
                 first.append(before)
                 table[strategy, seed, budget] = after
-                print(f"seed {seed}, {strategy}, {budget} labels: held-out Dice {before:.3f} to {after:.3f}", flush=True)
+                print(f"seed {seed}, {strategy}, {budget} labels: Dice {before:.3f} to {after:.3f}", flush=True)
     return report(table, sum(first) / len(first))
 
 
@@ -56,8 +56,8 @@ def report(table: dict[tuple[str, int, int], float], first: float) -> int:
     eight = mean("random", 8)
     verdict = f"needs {needed}" if needed else "does not reach that"
     print(
-        f"label learning: held-out Dice {first:.3f} at first, {eight:.3f} with 8 labels; by {BUDGETS} labels: {figures}; "
-        f"random reaches {goal:.3f} with {BUDGETS[-1]}, embedding_diversity {verdict}"
+        f"label learning: held-out Dice {first:.3f} at first, {eight:.3f} with 8 labels; by {BUDGETS} labels: "
+        f"{figures}; random reaches {goal:.3f} with {BUDGETS[-1]}, embedding_diversity {verdict}"
     )
     return int(eight <= first)
 

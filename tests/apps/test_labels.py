@@ -75,6 +75,13 @@ def test_numbers_are_read_by_name(info: Any, own: Any, expected: Any) -> None:
     assert class_numbers(info, own, CLASSES) == expected
 
 
+def test_numbers_beyond_the_names_are_read_by_idx() -> None:
+    from unimedi_label.labels import class_numbers
+
+    info = {"label_info": [{"name": "nodule", "idx": 2}, {"name": "pleural_effusion", "idx": 7}]}
+    assert class_numbers(info, {}, CLASSES, [7]) == {2: 1, 7: 2}
+
+
 def test_names_in_a_seg_nrrd_are_read(volume: Path, tmp_path: Path) -> None:
     from unimedi_label.labels import read_label
 
@@ -122,3 +129,21 @@ def test_xray_label_keeps_columns_and_rows(tmp_path: Path) -> None:
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(numbers), str(tmp_path / "label.nrrd"))
     mask_for_training(tmp_path / "image.png", tmp_path / "label.nrrd", {}, CLASSES, True, tmp_path / "mask")
     assert (np.asarray(Image.open(tmp_path / "mask.png")) == numbers[0]).all()
+
+
+def test_dicom_seg_names_segments_by_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label with the numbers 2 and 5 only."""
+    from monailabel.datastore import dicom
+
+    seen: list[dict[str, Any]] = []
+    write = dicom.nifti_to_dicom_seg.__wrapped__
+    monkeypatch.setitem(
+        write.__globals__, "itk_image_to_dicom_seg", lambda label, folder, template: seen.append(template) or "a.dcm"
+    )
+    numbers = np.zeros((4, 4, 4), np.uint8)
+    numbers[0], numbers[1] = 2, 5
+    label = label_of(tmp_path / "label.nii.gz", numbers, np.eye(4))
+    info = [{"name": name, "idx": place} for place, name in enumerate("abcdef", start=1)]
+    dicom.nifti_to_dicom_seg(str(tmp_path), str(label), info)
+    (segments,) = seen[0]["segmentAttributes"]
+    assert [(one["labelID"], one["SegmentLabel"]) for one in segments] == [(2, "b"), (5, "e")]

@@ -11,8 +11,7 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, HTTPException, UploadFile
 from monailabel.config import settings
-from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.datastore.utils.convert import nifti_to_dicom_seg
+from monailabel.datastore.dicom import DICOMWebDatastore, nifti_to_dicom_seg
 from monailabel.endpoints.infer import ResultType, send_response
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance

@@ -25,7 +25,7 @@ from monai_unimedi.transforms.load_xray import LoadXray
 
 from . import RESEARCH_USE
 
-__all__ = ["LABEL_FILES", "class_numbers", "mask_for_training", "read_label"]
+__all__ = ["LABEL_FILES", "class_numbers", "mask_for_training", "present_numbers", "read_label", "segment_names"]
 
 logger = logging.getLogger(__name__)
 LABEL_FILES = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".mha", ".png")
@@ -72,17 +72,36 @@ def _has(image: Any, key: str) -> bool:
     return bool(image.HasMetaDataKey(key.replace("_Name", "_LabelValue")))
 
 
-def class_numbers(info: Mapping[str, Any], own: Mapping[int, str], classes: Sequence[str]) -> dict[int, int]:
+def present_numbers(path: Path) -> list[int]:
+    """The numbers of a label, without 0, in order."""
+    return [int(number) for number in np.unique(read_label(path)[0]) if number]
+
+
+def segment_names(sent: Sequence[Mapping[str, Any]], present: Sequence[int]) -> dict[int, str]:
+    """What a viewer calls the numbers of its label.
+
+    A viewer numbers its segments 1, 2, ... in their order, without those that it leaves out, whatever ``idx`` it sends;
+    where a label has larger numbers than there are names, ``idx`` is what they mean.
+    """
+    order = sorted(sent, key=lambda one: int(one.get("idx") or one.get("id") or one.get("labelID") or 0))
+    if present and max(present) > len(order):
+        return {int(one["idx"]): str(one["name"]) for one in order if one.get("idx")}
+    return {number: str(one["name"]) for number, one in enumerate(order, start=1)}
+
+
+def class_numbers(
+    info: Mapping[str, Any], own: Mapping[int, str], classes: Sequence[str], present: Sequence[int] = ()
+) -> dict[int, int]:
     """Which number of a label's file is which class, counted from 1.
 
     The file's own names go first, then those that the viewer sent with it (``label_info``), then those that a model of
-    ours gave (``params.label_names``), then the order of the classes. A viewer numbers its segments 1, 2, ... in their
-    order, without those that it leaves out, whatever ``idx`` it sends.
+    ours gave (``params.label_names``), then the order of the classes.
 
     Args:
         info: of the label in the datastore.
         own: names in the file.
         classes: names of the network's classes, without the background.
+        present: numbers in the file.
     """
     place = {_plain(name): number for number, name in enumerate(classes, start=1)}
     sent = info.get("label_info")
@@ -90,8 +109,7 @@ def class_numbers(info: Mapping[str, Any], own: Mapping[int, str], classes: Sequ
     if own:
         names = dict(own)
     elif isinstance(sent, list) and sent and all(isinstance(one, Mapping) and one.get("name") for one in sent):
-        order = sorted(sent, key=lambda one: int(one.get("idx") or one.get("id") or one.get("labelID") or 0))
-        names = {number: str(one["name"]) for number, one in enumerate(order, start=1)}
+        names = segment_names(sent, present)
     elif isinstance(given, list) and given:
         names = {number: str(name) for number, name in enumerate(given, start=1)}
     else:
@@ -123,8 +141,9 @@ def mask_for_training(
         ValueError: When the label is broken, lies beside the image, or holds numbers that are no class.
     """
     numbers, affine, own = read_label(label)
-    meaning = class_numbers(info, own, classes)
-    unknown = sorted(set(np.unique(numbers).tolist()) - {0} - meaning.keys())
+    present_in = [int(number) for number in np.unique(numbers) if number]
+    meaning = class_numbers(info, own, classes, present_in)
+    unknown = sorted(set(present_in) - meaning.keys())
     if unknown:
         raise ValueError(
             f"The numbers {unknown} of the label are no class of this model ({', '.join(classes)}): rename the "

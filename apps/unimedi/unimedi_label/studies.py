@@ -18,10 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pydicom
 from filelock import FileLock
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import LocalDatastore
 from monailabel.datastore.utils.dicom import dicom_web_download_series
+from monailabel.interfaces.datastore import DefaultLabelTag
 
 __all__ = ["RemoteStudies", "Studies"]
 
@@ -125,7 +127,25 @@ class RemoteStudies(DICOMWebDatastore, Studies):
                 aside.replace(folder)
             return str(super().get_image_uri(image_id))
 
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
+        """The file of a label, with the names of its segments as DICOM SEG has them beside it."""
+        uri = str(super().get_label_uri(label_id, label_tag, image_id) or "")
+        is_final = bool(image_id) and label_tag == DefaultLabelTag.FINAL
+        if is_final and "label_info" not in self.get_label_info(image_id, label_tag):
+            folder = Path(self._datastore.label_path(label_tag)) / label_id
+            names = [segment for path in sorted(folder.glob("*.dcm"))[:1] for segment in _segments(path)]
+            if names and uri:
+                self.update_label_info(image_id, label_tag, {"label_info": names})
+        return uri
+
     def save_label(self, *args: Any, **kwargs: Any) -> str:
         saved = super().save_label(*args, **kwargs)
         self._asked.pop("get_labeled_images", None)
         return saved
+
+
+def _segments(path: Path) -> list[dict[str, Any]]:
+    """Names and numbers of the segments of a DICOM SEG."""
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    found = header.get("SegmentSequence", [])
+    return [{"name": str(one.SegmentLabel), "idx": int(one.SegmentNumber)} for one in found]

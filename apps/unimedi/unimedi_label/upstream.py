@@ -46,6 +46,7 @@ def apply() -> None:
     _settings()
     _one_lock_a_file()
     _whole_copies()
+    _names_by_number()
     _token_algorithm()
     _one_task_at_a_time()
     _quiet()
@@ -115,6 +116,27 @@ def copy_whole(source: str | os.PathLike, target: str | os.PathLike) -> str:
     finally:
         aside.unlink(missing_ok=True)
     return str(path)
+
+
+def _names_by_number() -> None:
+    """Segments of a DICOM SEG get the names of their numbers: MONAI Label names those that hold something first,
+    second, and so on, whatever their numbers are."""
+    from monailabel.datastore import dicom
+
+    write = dicom.nifti_to_dicom_seg
+    if "label_info[i]" not in inspect.getsource(inspect.unwrap(write)) or hasattr(write, "__wrapped__"):
+        return
+
+    @functools.wraps(write)
+    def named(series_dir: str, label: str, label_info: Any, *args: Any, **kwargs: Any) -> str:
+        from .labels import present_numbers, segment_names
+
+        names = segment_names(label_info or [], present := present_numbers(Path(label)))
+        entries = {one.get("name"): one for one in label_info or []}
+        chosen = [{**entries.get(names.get(number), {}), "name": names.get(number, "unknown")} for number in present]
+        return str(write(series_dir, label, chosen, *args, **kwargs))
+
+    dicom.nifti_to_dicom_seg = named
 
 
 def _token_algorithm() -> None:
