@@ -108,7 +108,8 @@ class Orthanc:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         config = {
-            "Name": "acceptance", "StorageDirectory": str(self.folder / "db"), "IndexDirectory": str(self.folder / "db"),
+            "Name": "acceptance", "StorageDirectory": str(self.folder / "db"),
+            "IndexDirectory": str(self.folder / "db"),
             "HttpPort": self.port, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
             "DicomServerEnabled": False, "Plugins": [PLUGIN], "HttpBindAddresses": ["127.0.0.1"],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},

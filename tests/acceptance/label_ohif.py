@@ -35,6 +35,10 @@ from _label import (
 
 FOLDER = OUTPUT / "ohif"
 STUDIES = 4
+BROWSER = (
+    *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1600,1000"),
+    *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+)
 WAIT = float(os.environ.get("UNIMEDI_BROWSER_SECONDS") or 240)
 
 
@@ -135,8 +139,7 @@ def in_browser(url: str, study: str, steps: Steps) -> None:
         return
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    for word in ("--headless=new", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--disable-dev-shm-usage",
-                 "--enable-unsafe-swiftshader", "--window-size=1600,1000"):  # fmt: skip
+    for word in BROWSER:
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
