@@ -45,6 +45,7 @@ WAIT = float(os.environ.get("UNIMEDI_BROWSER_SECONDS") or 240)
 def main() -> int:
     in_own_network()
     rows = phantoms(10)
+    rows["3d"] = [row for row in rows["3d"] if true_numbers(row)[0].any()]  # DICOM SEG holds no empty label
     steps = Steps()
     shutil.rmtree(FOLDER / "cache", ignore_errors=True)
     with Orthanc(FOLDER / "orthanc", free_port()) as orthanc:

@@ -137,9 +137,13 @@ def test_dicom_seg_names_segments_by_their_numbers(tmp_path: Path, monkeypatch: 
 
     seen: list[dict[str, Any]] = []
     write = dicom.nifti_to_dicom_seg.__wrapped__
-    monkeypatch.setitem(
-        write.__globals__, "itk_image_to_dicom_seg", lambda label, folder, template: seen.append(template) or "a.dcm"
-    )
+    (tmp_path / "a.dcm").touch()
+
+    def convert(label: str, folder: str, template: dict[str, Any]) -> str:
+        seen.append(template)
+        return str(tmp_path / "a.dcm")
+
+    monkeypatch.setitem(write.__globals__, "itk_image_to_dicom_seg", convert)
     numbers = np.zeros((4, 4, 4), np.uint8)
     numbers[0], numbers[1] = 2, 5
     label = label_of(tmp_path / "label.nii.gz", numbers, np.eye(4))
@@ -147,3 +151,6 @@ def test_dicom_seg_names_segments_by_their_numbers(tmp_path: Path, monkeypatch: 
     dicom.nifti_to_dicom_seg(str(tmp_path), str(label), info)
     (segments,) = seen[0]["segmentAttributes"]
     assert [(one["labelID"], one["SegmentLabel"]) for one in segments] == [(2, "b"), (5, "e")]
+    label_of(label, np.zeros((4, 4, 4), np.uint8), np.eye(4))
+    with pytest.raises(ValueError, match="without a segment"):
+        dicom.nifti_to_dicom_seg(str(tmp_path), str(label), info)

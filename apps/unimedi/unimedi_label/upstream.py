@@ -134,7 +134,12 @@ def _names_by_number() -> None:
         names = segment_names(label_info or [], present := present_numbers(Path(label)))
         entries = {one.get("name"): one for one in label_info or []}
         chosen = [{**entries.get(names.get(number), {}), "name": names.get(number, "unknown")} for number in present]
-        return str(write(series_dir, label, chosen, *args, **kwargs))
+        if not present:
+            raise ValueError("A label without a segment cannot be stored as DICOM SEG: draw one first.")
+        path = str(write(series_dir, label, chosen, *args, **kwargs) or "")
+        if not Path(path).is_file():
+            raise RuntimeError("itkimage2segimage wrote no DICOM SEG")
+        return path
 
     dicom.nifti_to_dicom_seg = named
 
