@@ -116,6 +116,7 @@ class Server:
         folder: of the weights and the log.
         environment: added to this process's.
         options: of the command.
+        port: to listen on; a free one where None.
     """
 
     def __init__(
@@ -124,8 +125,9 @@ class Server:
         folder: Path,
         environment: dict[str, str] | None = None,
         options: tuple[str, ...] = (),
+        port: int | None = None,
     ) -> None:
-        self.port, self.folder = free_port(), folder
+        self.port, self.folder = port or free_port(), folder
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
         self.words = [sys.executable, str(APP), "--studies", str(studies), "--port", str(self.port)]

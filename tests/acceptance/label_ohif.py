@@ -39,6 +39,15 @@ BROWSER = (
     *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1600,1000"),
     *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
 )
+CONNECT = (
+    "[...document.querySelectorAll('input')].find(e => e.value.startsWith('http'))"
+    "?.closest('tr').querySelector('button')"
+)
+ANSWERED = "return performance.getEntriesByType('resource').some(e => e.name.includes('/infer/'))"
+VIEWS = (
+    "return [...document.querySelectorAll('canvas')].map(e => e.getBoundingClientRect())"
+    ".filter(r => r.width > 100).map(r => [r.left, r.top, r.width, r.height])"
+)
 WAIT = float(os.environ.get("UNIMEDI_BROWSER_SECONDS") or 240)
 
 
@@ -48,6 +57,9 @@ def main() -> int:
     rows["3d"] = [row for row in rows["3d"] if true_numbers(row)[0].any()]  # DICOM SEG holds no empty label
     steps = Steps()
     shutil.rmtree(FOLDER / "cache", ignore_errors=True)
+    given = os.environ.get("UNIMEDI_LABEL_BUNDLE_MODELS")  # weights that segment something, for the pictures
+    if given:
+        shutil.copytree(given, FOLDER / "models" / "segmentation", dirs_exist_ok=True)
     with Orthanc(FOLDER / "orthanc", free_port()) as orthanc:
         series = [ct_series(row["image"], f"phantom_{n}") for n, row in enumerate(rows["3d"][:STUDIES])]
         pictures = [dx_image(row["image"], f"xray_{n}") for n, row in enumerate(rows["2d"][:2])]
@@ -55,7 +67,7 @@ def main() -> int:
             orthanc.send(one)
         uids = [str(found[0].SeriesInstanceUID) for found in series]
         environment = {"MONAI_LABEL_DICOMWEB_CACHE_PATH": str(FOLDER / "cache")}
-        with Server(f"{orthanc.url}/dicom-web", FOLDER, environment) as server:
+        with Server(f"{orthanc.url}/dicom-web", FOLDER, environment, port=8000) as server:  # as OHIF fills it in
             client = slicer_client().MONAILabelClient(server.url, tmpdir=str(FOLDER))
             with_client(client, uids, rows["3d"], steps)
             in_browser(server.url, str(series[0][0].StudyInstanceUID), steps)
@@ -174,18 +186,38 @@ def drive(browser: Any, url: str, study: str, steps: Steps) -> None:
         browser.save_screenshot(str(FOLDER / "study_list.png"))
     with steps.step("OHIF: MONAI Label panel"):
         browser.get(f"{url}/ohif/monai-label?StudyInstanceUIDs={study}")
-        wait_for(browser, lambda: "UniMedI" in text_of(browser) or "Auto-Segmentation" in text_of(browser), "the panel")
-        time.sleep(20)
+        wait_for(browser, lambda: browser.execute_script(f"return !!{CONNECT}"), "the panel")
+        click(browser, "Confirm and Hide")
+        time.sleep(10)
+        browser.execute_script(f"{CONNECT}.click()")
+        wait_for(browser, lambda: "Auto-Segmentation" in text_of(browser), "the models")
+        time.sleep(5)
         browser.save_screenshot(str(FOLDER / "panel.png"))
     with steps.step("OHIF: Run, overlay in three views"):
-        before = browser.get_screenshot_as_png()
-        click(browser, "Auto-Segmentation")
-        time.sleep(3)
-        click(browser, "Run")
-        wait_for(browser, lambda: "research use" in text_of(browser), "the segments")
+        before = colours(browser)
+        browser.execute_script("document.querySelector('button.actionButton[title^=\"Run\"]').click()")
+        wait_for(browser, lambda: browser.execute_script(ANSWERED), "the answer")
         time.sleep(20)
         browser.save_screenshot(str(FOLDER / "overlay.png"))
-        assert browser.get_screenshot_as_png() != before
+        after = colours(browser)
+        print(f"  coloured pixels in the three views before {before}, after {after}")
+        assert all(more > less for less, more in zip(before, after))
+
+
+def colours(browser: Any) -> list[int]:
+    """Pixels that are not grey in each of the three views; the scan itself is grey."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    picture = np.asarray(Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")).astype(int)
+    counts = []
+    for box in browser.execute_script(VIEWS)[:3]:
+        left, top, width, height = (int(value) for value in box)
+        middle = picture[top + height // 4 : top + 3 * height // 4, left + width // 8 : left + 7 * width // 8]
+        counts.append(int((middle.max(2) - middle.min(2) > 24).sum()))
+    return counts
 
 
 def click(browser: Any, text: str) -> None:

@@ -172,7 +172,10 @@ def test_proxy_leads_to_dicomweb_only(client: Any, monkeypatch: Any, path: str) 
     monkeypatch.setattr(settings, "MONAI_LABEL_STUDIES", "http://127.0.0.1:9/dicom-web")
     assert client.get(f"/proxy/dicom/{path}").status_code in (400, 404)
     assert client.get(f"/proxy/dicom/wado/{path.replace('/', '%2f').replace('.', '%2e')}").status_code in (400, 404)
-    assert client.post("/proxy/dicom/stow/studies").status_code == 405
+    assert client.post(f"/proxy/dicom/{path}", content=b"x").status_code in (400, 404)
+    assert client.post("/proxy/dicom/stow/studies", content=b"x").status_code == 400, "no DICOM"
+    related = {"content-type": "multipart/related; type=application/dicom; boundary=a"}
+    assert client.post(f"/proxy/dicom/stow/{path}", content=b"x", headers=related).status_code in (400, 404)
 
 
 def test_unknown_things_are_404(client: Any) -> None:

@@ -138,9 +138,14 @@ class RemoteStudies(DICOMWebDatastore, Studies):
                 self.update_label_info(image_id, label_tag, {"label_info": names})
         return uri
 
+    def ask_again(self) -> None:
+        """What the server has may have changed."""
+        with self._asking:
+            self._asked.clear()
+
     def save_label(self, *args: Any, **kwargs: Any) -> str:
         saved = super().save_label(*args, **kwargs)
-        self._asked.pop("get_labeled_images", None)
+        self.ask_again()
         return saved
 
 
