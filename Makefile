@@ -30,6 +30,7 @@ test: install label-install
 	$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile tests
 
 acceptance: install label-install
+	$(LABEL_VENV)/bin/python $(PIP_INSTALL) -c constraints-label.txt slicer-core selenium
 	$(VENV)/bin/python tests/acceptance/run_all.py $(ONLY)
 
 lint: install
