@@ -206,3 +206,4 @@ def _quiet() -> None:
     """MONAI Label logs requests with their parameters, which may be sentences of a report."""
     for name in QUIET:
         logging.getLogger(f"monailabel.{name}").setLevel(logging.WARNING)
+    logging.getLogger("dicomweb_client").setLevel(logging.WARNING)  # logs the addresses of studies
