@@ -150,6 +150,7 @@ def test_dicom_seg_names_segments_by_their_numbers(tmp_path: Path, monkeypatch: 
     info = [{"name": name, "idx": place} for place, name in enumerate("abcdef", start=1)]
     dicom.nifti_to_dicom_seg(str(tmp_path), str(label), info)
     (segments,) = seen[0]["segmentAttributes"]
+    assert "research use" in seen[0]["SeriesDescription"]
     assert [(one["labelID"], one["SegmentLabel"]) for one in segments] == [(2, "b"), (5, "e")]
     label_of(label, np.zeros((4, 4, 4), np.uint8), np.eye(4))
     with pytest.raises(ValueError, match="without a segment"):

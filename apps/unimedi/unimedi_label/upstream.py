@@ -22,6 +22,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from . import RESEARCH_USE
+
 __all__ = ["apply", "copy_whole"]
 
 APP = Path(__file__).resolve().parents[1]
@@ -134,6 +136,8 @@ def _names_by_number() -> None:
         names = segment_names(label_info or [], present := present_numbers(Path(label)))
         entries = {one.get("name"): one for one in label_info or []}
         chosen = [{**entries.get(names.get(number), {}), "name": names.get(number, "unknown")} for number in present]
+        for one in chosen[:1]:
+            one.setdefault("model_name", f"UniMedI ({RESEARCH_USE})")  # the series' description
         if not present:
             raise ValueError("A label without a segment cannot be stored as DICOM SEG: draw one first.")
         path = str(write(series_dir, label, chosen, *args, **kwargs) or "")
