@@ -121,3 +121,33 @@ def test_labelled_series_are_known_at_once(tmp_path: Path, monkeypatch: pytest.M
     store._asked.pop("get_labeled_images")
     store.status()
     assert len(asked) == 3
+
+
+def test_converted_series_lies_beside_its_slices_from_the_first_time_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from monailabel.datastore import dicom
+    from unimedi_label import studies
+    from unimedi_label.studies import RemoteStudies
+
+    made = tmp_path / "temporary.nii.gz"
+
+    def download(study: Any, series: str, folder: str, client: Any, by_frame: bool) -> None:
+        Path(folder).mkdir(parents=True)
+        (Path(folder) / "1.dcm").write_bytes(b"x")
+
+    def convert(folder: str, is_seg: bool = False) -> str:
+        made.write_bytes(b"nifti")
+        return str(made)
+
+    monkeypatch.setattr(studies, "dicom_web_download_series", download)
+    monkeypatch.setattr(dicom, "dicom_to_nifti", convert)
+    monkeypatch.setattr(RemoteStudies, "_dicom_info", lambda self, series: {})
+    store = RemoteStudies(SimpleNamespace(base_url="http://127.0.0.1:9"), {}, cache_path=str(tmp_path / "cache"))
+    store._observer.stop()
+    first = Path(store.get_image_uri("1.2.3"))
+    assert first == Path(store.get_image_uri("1.2.3"))
+    assert (first.with_name("1.2.3") / "1.dcm").is_file()
+    assert first.read_bytes() == b"nifti" and not made.exists()

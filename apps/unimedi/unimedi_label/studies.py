@@ -125,7 +125,16 @@ class RemoteStudies(DICOMWebDatastore, Studies):
                 shutil.rmtree(aside, ignore_errors=True)
                 dicom_web_download_series(None, image_id, str(aside), self._client, self._fetch_by_frame)
                 aside.replace(folder)
-            return str(super().get_image_uri(image_id))
+            return self._kept(str(super().get_image_uri(image_id)), folder)
+
+    def _kept(self, uri: str, folder: Path) -> str:
+        """The file in the cache: at first MONAI Label gives the one that it was copied from, in the temporary folder,
+        which is away from its series and stays there."""
+        cached = folder.with_name(f"{folder.name}.nii.gz")
+        if self._convert_to_nifti and cached.is_file() and Path(uri) != cached:
+            Path(uri).unlink(missing_ok=True)
+            return str(cached)
+        return uri
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
         """The file of a label, with the names of its segments as DICOM SEG has them beside it."""
