@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Each target makes its own environment on first use; none has to be activated.
-#   make demo [SEED=n]   make downstream [BUNDLE=name] [SEED=n]   make test   make acceptance [ONLY=name]
-#   make lint   make peers
+#   make demo [SEED=n]   make downstream [BUNDLE=name] [SEED=n]   make label [STUDIES=folder]
+#   make test   make test-label   make acceptance [ONLY=name]   make lint   make peers
 
 PYTHON ?= python3
 VENV ?= .venv
 PEERS_VENV ?= .venv-peers
+LABEL_VENV ?= .venv-label
+STUDIES ?=
 WORKERS ?= 2
 SEED ?= 0
 ONLY ?=
@@ -23,7 +25,7 @@ LEARNT_OPTIONS = --seed $(SEED) --output_dir $(LEARNT) --model_dir $(LEARNT)/mod
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 STAMP = .installed
 
-.PHONY: install demo downstream demo-weights test acceptance lint peers
+.PHONY: install demo downstream demo-weights test test-label acceptance lint peers label label-install label-clients
 
 install: $(VENV)/$(STAMP)
 
@@ -43,7 +45,11 @@ demo-weights:
 test: install
 	$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile tests
 
-acceptance: install
+# The label app's, in its environment; `make test` skips them.
+test-label: label-install
+	$(LABEL_VENV)/bin/python -m pytest -q tests/apps
+
+acceptance: install $(if $(ONLY),$(if $(findstring label,$(ONLY)),label-clients),label-clients)
 	$(VENV)/bin/python tests/acceptance/run_all.py $(ONLY)
 
 lint: install
@@ -53,6 +59,18 @@ lint: install
 # The peers need torchvision, which does not import beside a CPU build of torch: the registry's torch it is.
 peers: $(PEERS_VENV)/$(STAMP)
 	$(PEERS_VENV)/bin/python benchmarks/make_golden.py --check
+
+# The MONAI Label app on synthetic patients, or on STUDIES (a folder or a DICOMweb server).
+label: label-install $(DEMO)/models/model.pt
+	$(LABEL_VENV)/bin/python apps/unimedi $(if $(STUDIES),--studies $(STUDIES),--demo) --encoder $(DEMO)/models
+
+$(DEMO)/models/model.pt:
+	$(MAKE) demo
+
+label-clients: label-install
+	$(LABEL_VENV)/bin/python $(PIP_INSTALL) -c constraints-label.txt slicer-core selenium
+
+label-install: $(LABEL_VENV)/$(STAMP)
 
 $(VENV)/$(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(call new_environment,$(VENV))
@@ -69,6 +87,12 @@ define learn
 	$(RUN) bundles/$(1)/configs/evaluate.json $(LEARNT_OPTIONS)
 
 endef
+
+# About 8 GB: monailabel asks for torchvision, which needs the registry's torch with CUDA.
+$(LABEL_VENV)/$(STAMP): setup.cfg pyproject.toml constraints-label.txt
+	$(call new_environment,$(LABEL_VENV))
+	$(LABEL_VENV)/bin/python $(PIP_INSTALL) -c constraints-label.txt "torch!=2.13.0+cpu" -e ".[label]" pytest
+	@rm -rf monai_unimedi.egg-info build && touch $@
 
 define new_environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

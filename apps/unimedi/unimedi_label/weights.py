@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights that a model answers with: those of its bundle, or the pre-trained encoder with a fresh decoder.
+
+``<model_dir>/<name>/`` holds ``model.pt`` and ``encoder.json`` (its sizes and classes), as the bundle's training
+writes them, and ``stats.json``: where the weights are from and what each fine-tuning did. Files are replaced by
+renaming, so that an answer never comes from half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from monai.bundle import ConfigParser
+
+from monai_unimedi.networks.pretrained import load_encoder_weights
+
+from . import RESEARCH_USE
+
+__all__ = ["BundleWeights", "shown_name", "write_whole"]
+
+FRESH = "pre-trained encoder, fresh decoder: not trained to segment yet"
+
+
+def shown_name(name: str) -> str:
+    """A class's name as viewers show it."""
+    return f"{name} ({RESEARCH_USE})"
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Writes aside, then renames."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    aside.write_text(content, encoding="utf-8")
+    aside.replace(path)
+
+
+class Classes(NamedTuple):
+    """What a network's channels are: names without the background, and whether one excludes the others."""
+
+    names: list[str]
+    is_exclusive: bool
+
+
+class BundleWeights:
+    """Weights of one segmentation bundle.
+
+    Args:
+        folder: where they lie; made by `ensure`.
+        bundle: the bundle's folder.
+        encoder: folder of the pre-trained encoder, used where the bundle has no weights.
+        labels: classes that exclude each other, in place of the bundle's own; the decoder then starts fresh.
+    """
+
+    def __init__(
+        self, folder: Path, bundle: Path, encoder: Path | None = None, labels: Sequence[str] | None = None
+    ) -> None:
+        self.folder, self.bundle, self.encoder = Path(folder), Path(bundle), encoder
+        self.labels = list(labels) if labels else None
+        self.file, self.card = self.folder / "model.pt", self.folder / "encoder.json"
+        self.stats_file = self.folder / "stats.json"
+
+    def ensure(self) -> None:
+        """Puts the first weights in place; a folder that has some is left alone.
+
+        Raises:
+            FileNotFoundError: When the bundle has no weights and there is no pre-trained encoder.
+            ValueError: When the folder's weights are of other labels.
+        """
+        if self.file.is_file() and self.card.is_file():
+            self._check_labels()
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        trained = self.bundle / "models"
+        if self.labels is None and (trained / "model.pt").is_file() and (trained / "encoder.json").is_file():
+            self.publish(trained, {"weights": f"trained bundle {self.bundle.name}"})
+        else:
+            self._start_fresh()
+
+    def _check_labels(self) -> None:
+        if self.labels is not None and self.classes().names != self.labels:
+            raise ValueError(
+                f"The weights in {self.folder.name} are of the labels {', '.join(self.classes().names)}, wanted are "
+                f"{', '.join(self.labels)}: name another --conf model_dir, or move that folder away."
+            )
+
+    def _start_fresh(self) -> None:
+        if self.encoder is None or not (self.encoder / "encoder.json").is_file():
+            raise FileNotFoundError(
+                f"{self.bundle.name} has no trained weights and there is no pre-trained encoder: run `make demo`, "
+                "or name the folder that a pre-training wrote: --conf encoder MODELS."
+            )
+        sizes = self._fresh_sizes()
+        torch.manual_seed(0)
+        network = self.parser(sizes).get_parsed_content("network_def")
+        load_encoder_weights(network, self.encoder / "model.pt")
+        network.start_at(None if sizes["exclusive"] else 0.02)
+        aside = self.folder / "fresh"
+        aside.mkdir(exist_ok=True)
+        torch.save(network.state_dict(), aside / "model.pt")
+        (aside / "encoder.json").write_text(json.dumps({"sizes": sizes}, indent=2) + "\n", encoding="utf-8")
+        self.publish(aside, {"weights": FRESH})
+        shutil.rmtree(aside)
+
+    def _fresh_sizes(self) -> dict[str, Any]:
+        assert self.encoder is not None
+        given = json.loads((self.encoder / "encoder.json").read_text(encoding="utf-8"))["sizes"]
+        config = json.loads((self.bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
+        names = set(config["sizes"]) - {"num_selected_slices"}
+        sizes = {name: config[name] for name in config["sizes"]} | {n: v for n, v in given.items() if n in names}
+        if "roi_size" in names:
+            sizes["roi_size"] = given.get("ct_size", sizes["roi_size"])
+        if self.labels is not None:
+            count = len(self.labels) + 1
+            sizes |= {"class_names": ["background", *self.labels], "class_values": list(range(count))}
+            sizes |= {"exclusive": True, "out_channels": count}
+        return sizes
+
+    def sizes(self) -> dict[str, Any]:
+        """Top-level values of the bundle's configs."""
+        return dict(json.loads(self.card.read_text(encoding="utf-8"))["sizes"])
+
+    def classes(self) -> Classes:
+        """Of the network's channels."""
+        sizes = self.sizes()
+        is_exclusive = bool(sizes["exclusive"])
+        return Classes([str(name) for name in sizes["class_names"]][int(is_exclusive) :], is_exclusive)
+
+    def parser(self, sizes: dict[str, Any] | None = None) -> ConfigParser:
+        """The bundle's ``inference.json`` with the sizes of the weights."""
+        parser = ConfigParser()
+        parser.read_config(str(self.bundle / "configs" / "inference.json"))
+        for name, value in (self.sizes() if sizes is None else sizes).items():
+            parser[name] = value
+        return parser
+
+    def stats(self) -> dict[str, Any]:
+        """What is known of them; ``weights`` says where they are from."""
+        try:
+            return dict(json.loads(self.stats_file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
+
+    def update_stats(self, **facts: Any) -> dict[str, Any]:
+        """Adds to them."""
+        stats = self.stats() | facts
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.stats_file, json.dumps(stats, indent=1) + "\n")
+        return stats
+
+    def publish(self, source: Path, facts: dict[str, Any]) -> None:
+        """Takes the weights of a folder for its own; the ones before stay in ``previous/``."""
+        if self.file.is_file():
+            before = self.folder / "previous"
+            before.mkdir(exist_ok=True)
+            for path in (self.file, self.card):
+                shutil.copyfile(path, before / path.name)
+        for name in ("encoder.json", "model.pt"):  # the file that is watched comes last
+            aside = self.folder / f".{name}.part"
+            shutil.copyfile(source / name, aside)
+            aside.replace(self.folder / name)
+        self.update_stats(**facts)

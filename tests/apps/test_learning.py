@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tuning, its publication, and what to annotate next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+
+def test_split_is_stable_and_leaves_both_sides_filled() -> None:
+    from unimedi_label.training import split_cases
+
+    ids = [f"case_{number}" for number in range(20)]
+    training, validation = split_cases(ids, 0.25)
+    assert (len(training), len(validation)) == (15, 5)
+    assert split_cases(ids[::-1], 0.25) == (training, validation)
+    assert [len(part) for part in split_cases(ids[:2], 0.01)] == [1, 1]
+    assert [len(part) for part in split_cases(ids[:2], 0.99)] == [1, 1]
+
+
+def test_too_few_labels_are_told(client: Any) -> None:
+    answer = client.post("/train/segmentation_xray?run_sync=true", json={})
+    assert answer.status_code == 400
+    assert "at least 2 labelled images" in answer.json()["detail"]
+
+
+def test_two_labels_are_enough(client: Any, save_label: Any) -> None:
+    for number in (4, 5):
+        assert save_label(number).status_code == 200
+    answer = client.post("/train/segmentation?run_sync=true", json={"max_epochs": 1, "steps_per_epoch": 1})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["history"][-1]["labels"] == {"training": 1, "validation": 1}
+
+
+@pytest.mark.parametrize("params", [{"max_epochs": 0}, {"val_split": 2}, {"lr": "fast"}])
+def test_wrong_options_are_refused(client: Any, save_label: Any, params: dict[str, Any]) -> None:
+    for number in (4, 5):
+        assert save_label(number).status_code == 200
+    assert client.post("/train/segmentation?run_sync=true", json=params).status_code == 400
+
+
+def test_training_runs_on_submitted_labels(client: Any, save_label: Any, instance: Any) -> None:
+    for number in (4, 5, 6):
+        assert save_label(number).status_code == 200
+    answer = client.post("/train/segmentation?run_sync=true", json={"max_epochs": 1, "steps_per_epoch": 2})
+    assert answer.status_code == 200, answer.text
+    run = answer.json()["history"][-1]
+    assert run["labels"] == {"training": 2, "validation": 1}
+    assert run["refused"] == []
+    assert client.get("/info/").json()["train_stats"]["segmentation"]["history"][-1] == run
+    assert not (instance.weights["segmentation"].folder / "training").exists()
+
+
+def test_only_better_weights_are_published(client: Any, save_label: Any, instance: Any, monkeypatch: Any) -> None:
+    weights = instance.weights["segmentation"]
+    task = instance._trainers["segmentation"]
+    for number in (4, 5):
+        save_label(number)
+    state = {name: value + 1 for name, value in torch.load(weights.file, weights_only=True).items()}
+    before = weights.file.read_bytes()
+    first = client.post("/infer/segmentation?image=ct_4&output=image").content
+
+    def trained(folder: Path, options: Any, score: tuple[float, float]) -> tuple[float, float, int]:
+        (folder / "models").mkdir()
+        torch.save(state, folder / "models" / "model.pt")
+        (folder / "models" / "encoder.json").write_bytes(weights.card.read_bytes())
+        return *score, 1
+
+    for score, is_published in (((0.5, 0.4), False), ((0.5, 0.5), False), ((0.4, 0.5), True)):
+        monkeypatch.setattr(task, "_run", lambda folder, options, score=score: trained(folder, options, score))
+        stats = client.post("/train/segmentation?run_sync=true", json={}).json()
+        assert stats["published"] is is_published
+        assert stats["best_metric"] == max(score)
+        assert (weights.file.read_bytes() != before) is is_published
+    assert (weights.folder / "previous" / "model.pt").read_bytes() == before
+    assert client.post("/infer/segmentation?image=ct_4&output=image").content != first
+    assert "fine-tuned" in client.get("/info/").json()["models"]["segmentation"]["description"]
+
+
+def test_farthest_first_covers_best_by_loops() -> None:
+    from unimedi_label.strategies import farthest_first
+
+    vectors = np.random.default_rng(0).normal(size=(20, 4))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    chosen = [3]
+    for _ in range(5):
+        best, place = 2.0, -1
+        for row in range(20):
+            if row not in chosen:
+                nearest = max(float(vectors[row] @ vectors[one]) for one in chosen)
+                if nearest < best:
+                    best, place = nearest, row
+        chosen.append(place)
+    assert farthest_first(vectors, [3], 5) == chosen[1:]
+    first = farthest_first(vectors, [], 1)
+    assert first == [int((vectors @ vectors.mean(0)).argmax())]
+
+
+def test_entropy_is_one_where_nothing_is_known_and_zero_where_all_is() -> None:
+    from unimedi_label.scoring import mean_entropy
+
+    assert mean_entropy(np.full((3, 2, 2), 0.5), False) == pytest.approx(1)
+    assert mean_entropy(np.full((4, 2, 2), 0.25), True) == pytest.approx(1)
+    assert mean_entropy(np.ones((3, 2, 2)), False) == pytest.approx(0, abs=1e-4)
+    assert mean_entropy(np.zeros((3, 2, 2)), False) == 0
+
+
+def next_case(client: Any, strategy: str, **params: Any) -> dict[str, Any]:
+    answer = client.post(f"/activelearning/{strategy}", json={"client_id": "test", **params})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_every_strategy_gives_an_unlabelled_case(client: Any, save_label: Any) -> None:
+    save_label(4)
+    labelled = {"ct_4"}
+    for strategy in client.get("/info/").json()["strategies"]:
+        found = next_case(client, strategy, text="Nodule.", image="ct_0")
+        assert found["id"] not in labelled
+        assert Path(found["path"]).exists()
+
+
+def test_text_search_gives_the_nearest_first_and_then_the_others(client: Any) -> None:
+    hits = client.get("/unimedi/search", params={"text": "Pneumothorax.", "topk": 100}).json()["hits"]
+    assert [hit["similarity"] for hit in hits] == sorted((hit["similarity"] for hit in hits), reverse=True)
+    labelled = {
+        image for image, row in client.get("/datastore/?output=all").json()["objects"].items()
+        if "final" in row["labels"]
+    }  # fmt: skip
+    open_hits = [hit["id"] for hit in hits if hit["id"] not in labelled]
+    found = [next_case(client, "text_search", text="Pneumothorax.", topk=2)["id"] for _ in range(2)]
+    assert sorted(found) == sorted(open_hits[:2])
+
+
+def test_text_search_needs_a_text(client: Any) -> None:
+    assert client.post("/activelearning/text_search", json={}).status_code == 400
+    assert client.post("/activelearning/text_search", json={"text": "a", "topk": "many"}).status_code == 400
+
+
+def test_fields_for_the_options_are_offered(client: Any) -> None:
+    strategies = client.get("/info/").json()["strategies"]
+    assert strategies["text_search"]["config"] == {"text": "", "topk": 3}
+    assert strategies["similar_case"]["config"] == {"image": "", "topk": 3}
+
+
+def test_similar_case_leaves_itself_out(client: Any) -> None:
+    hits = client.get("/unimedi/similar", params={"image": "ct_1"}).json()["hits"]
+    assert "ct_1" not in [hit["id"] for hit in hits]
+    assert next_case(client, "similar_case", image="ct_1")["like"] == "ct_1"
+
+
+def test_embeddings_are_kept_and_a_changed_file_is_embedded_anew(
+    client: Any, instance: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
+    from unimedi_label.cases import Cases
+
+    first = Cases(instance.cases.model_dir, instance.datastore(), tmp_path)
+    before = first.embeddings(["ct_0", "ct_1"])
+    again = Cases(instance.cases.model_dir, instance.datastore(), tmp_path)
+    calls: list[Any] = []
+    real = again.encoder.embed
+    monkeypatch.setattr(again.encoder, "embed", lambda images: calls.append(1) or real(images))
+    after = again.embeddings(["ct_0", "ct_1"])
+    assert calls == []
+    assert all(np.array_equal(before[case], after[case]) for case in before)
+    signs = json.loads((tmp_path / "files.json").read_text())
+    signs["ct_0"] = "0:0"
+    (tmp_path / "files.json").write_text(json.dumps(signs))
+    third = Cases(instance.cases.model_dir, instance.datastore(), tmp_path)
+    third._encoder = again.encoder
+    third.embeddings()
+    assert len(calls) == len(instance.datastore().list_images()) - 1
+
+
+def test_scores_are_kept_in_the_datastore(client: Any, save_label: Any) -> None:
+    save_label(4)
+    scores = client.post("/scoring/novelty?run_sync=true").json()
+    assert scores["ct_4"] == pytest.approx(0, abs=1e-3)
+    assert client.get("/datastore/image/info?image=ct_1").json()["novelty"] == scores["ct_1"]
+    scores = client.post("/scoring/uncertainty?run_sync=true").json()
+    assert client.get("/datastore/image/info?image=ct_1").json()["uncertainty"]["score"] == scores["ct_1"]
+
+
+def test_own_labels_start_a_fresh_decoder(encoder_dir: Path, tmp_path: Path) -> None:
+    from unimedi_label.segmentation import load_network
+    from unimedi_label.weights import BundleWeights
+
+    bundle = Path(__file__).resolve().parents[2] / "bundles" / "segmentation_3d"
+    weights = BundleWeights(tmp_path / "w", bundle, encoder_dir, ["lung", "tumour"])
+    weights.ensure()
+    assert weights.classes() == (["lung", "tumour"], True)
+    network, _ = load_network(weights, "cpu")
+    given = torch.load(encoder_dir / "model.pt", weights_only=True)
+    name = "vit.blocks.0.mlp.linear1.weight"
+    known = network.state_dict()
+    shared = [key for key in given if f"encoder.{key}" in known]
+    assert shared
+    assert all(torch.equal(given[key], known[f"encoder.{key}"]) for key in shared), name
+    with pytest.raises(ValueError, match="are of the labels"):
+        BundleWeights(tmp_path / "w", bundle, encoder_dir, ["heart"]).ensure()
+
+
+def test_without_any_weights_the_remedy_is_told(tmp_path: Path) -> None:
+    from unimedi_label.weights import BundleWeights
+
+    with pytest.raises(FileNotFoundError, match="make demo"):
+        BundleWeights(tmp_path / "w", tmp_path, None).ensure()
