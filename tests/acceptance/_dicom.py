@@ -32,12 +32,12 @@ def in_own_network() -> None:
 def instance(array: Any, kind: str, **tags: Any) -> Any:
     """A DICOM object of one frame, rows by columns, int16 or uint16."""
     import pydicom
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
     data = pydicom.Dataset()
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = kind
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = UID(kind)
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     data.Rows, data.Columns = array.shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"

@@ -163,7 +163,7 @@ def in_browser(url: str, study: str, steps: Steps) -> None:
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    browser.command_executor.client_config.timeout = 2 * WAIT  # type: ignore[union-attr]
+    browser.command_executor.client_config.timeout = 2 * WAIT
     browser.set_script_timeout(WAIT)
     browser.set_page_load_timeout(WAIT)
     try:

@@ -52,7 +52,8 @@ def test_parameters_override_neither_image_nor_model_nor_paths(client: Any, inst
     seen: list[dict[str, Any]] = []
     real = instance.infer
     monkeypatch.setattr(instance, "infer", lambda request: seen.append(dict(request)) or real(request))
-    wanted = {"image": "/etc/passwd", "model": "x", "session": {}, "label": "/etc/passwd", "bundle_path": "/tmp"}
+    wanted: dict[str, Any] = {"image": "/etc/passwd", "label": "/etc/passwd", "bundle_path": "/tmp"}
+    wanted |= {"model": "x", "session": {}}
     wanted |= {"model_filename": "/tmp/a.pt", "result_write_to_file": False, "result_dtype": "uint16"}
     answer = client.post("/infer/segmentation?image=ct_0", data={"params": json.dumps(wanted)})
     assert answer.status_code == 200
