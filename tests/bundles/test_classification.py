@@ -201,7 +201,7 @@ def test_pretrained_tower_is_loaded_and_wrong_sizes_are_refused(another: Classif
     workflow.parser.get_parsed_content("train#trainer")
     network = workflow.parser.get_parsed_content("network")
     assert torch.equal(network.encoder.vit.mask_token, tower.vit.mask_token)
-    assert workflow.parser.get_parsed_content("layer_decay") == 0.2
+    assert workflow.parser.get_parsed_content("layer_decay") == (0.05 if another.source == "2d" else 0.2)
     assert another.workflow("train", **another.tiny).parser.get_parsed_content("layer_decay") == 1.0
     with pytest.raises(RuntimeError) as caught:
         another.train(pretrained=str(tmp_path / "model.pt"), hidden_size=48)
