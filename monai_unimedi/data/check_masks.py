@@ -17,7 +17,7 @@ import pydicom
 from PIL import Image
 from tqdm import tqdm
 
-from monai_unimedi.data.masks import MASK, MaskClasses, mask_classes
+from monai_unimedi.data.masks import MASK, PICTURES, MaskClasses, mask_classes
 from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray
 
@@ -25,7 +25,6 @@ __all__ = ["check_masks"]
 
 logger = logging.getLogger(__name__)
 _LISTED = 10
-_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 _NEAR = 0.1  # voxels that the corners of mask and image may lie apart
 
 Row = Mapping[str, Any]
@@ -177,7 +176,7 @@ def _geometry(path: str, spatial_dims: int) -> tuple[tuple[int, ...], np.ndarray
     if spatial_dims == 3:
         volume = LoadVolume(dtype=None)(path)
         return tuple(volume.shape[1:]), volume.affine.numpy()
-    if Path(name).suffix in _PICTURES:
+    if Path(name).suffix in PICTURES:
         with Image.open(path) as image:
             return image.size, None
     tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])

@@ -25,7 +25,7 @@ __all__ = ["MaskClasses", "load_masked_rows", "mask_classes"]
 Row = dict[str, Any]
 MASK = "label"  # MONAI's name of the key, whatever the datalist calls it
 MAX_BITS = 8
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 class MaskClasses(NamedTuple):
@@ -147,7 +147,7 @@ def _fraction(
 
 def _numbers(path: str) -> set[int]:
     """Whole numbers in a mask; none of one that cannot be read, which `check_masks` complains of."""
-    read = LoadXray(voi="ignore") if path.lower().endswith(_PICTURES) else LoadVolume(dtype=None)
+    read = LoadXray(voi="ignore") if path.lower().endswith(PICTURES) else LoadVolume(dtype=None)
     try:
         return {int(value) for value in np.unique(np.asarray(read(path)))}
     except Exception:  # whatever a broken file raises
