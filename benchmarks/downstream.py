@@ -5,8 +5,9 @@
 
 Every run trains the same architecture for the same number of steps on the same labels and is judged on the same
 unseen phantoms; only the encoder's start differs (and the learning rates that the bundle takes for it). A run that is
-finished is not done again, one that was killed goes on. ``--jobs 2`` trains two at a time, each on its share of the
-cores. Writes ``results.json`` and ``tables.md`` (for docs/downstream.md) below ``--output``.
+finished is not done again, one that was killed goes on. ``--seconds 300`` trains for that time instead of the bundle's
+own number of steps; ``--jobs 2`` trains two at a time, each on its share of the cores. Writes ``results.json`` and
+``tables.md`` (for docs/downstream.md) below ``--output``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bundle_command import REPOSITORY, run_bundle
+from bundle_command import REPOSITORY, run_bundle, steps_in
 from paired import interval, paired_auroc, paired_mean, paired_pooled_dice
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -30,15 +31,18 @@ from torch import Tensor
 STARTS = ("pretrained", "scratch")
 FIGURES = {"classification": "AUROC", "segmentation": "Dice over the positives"}
 BESIDE = ("Dice over all", "Dice pooled")
+CHECKPOINTS = 5
 
 
 def main(words: list[str] | None = None) -> list[dict[str, Any]]:
     """Runs what is missing, then writes the tables; returns what ``results.json`` holds."""
     options = parse(words)
     rows = list(product(options.tasks, options.dimensions, options.fractions))
+    steps = {}
     for task, dimension in product(options.tasks, options.dimensions):
         make_phantoms(options, task, dimension)
-    runs = [(*row, seed, start) for row in rows for seed in options.seeds for start in STARTS]
+        steps[task, dimension] = length(options, task, dimension)
+    runs = [(*row, seed, start, steps[row[:2]]) for row in rows for seed in options.seeds for start in STARTS]
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda one: run(options, *one), runs))
     results = [compare(options, *row) for row in rows]
@@ -58,6 +62,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     add("--dimensions", nargs="+", default=["2d", "3d"], choices=("2d", "3d"))
     add("--fractions", nargs="+", type=float, default=[1, 10], help="percent of the labels")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    add("--seconds", type=float, help="of training for each run; without it the bundle's own number of steps")
     add("--jobs", type=int, default=1, help="trainings at a time")
     add("--options", nargs="*", default=[], help="further options of train.json, such as --options num_steps=100")
     return parser.parse_args(words)
@@ -71,6 +76,21 @@ def make_phantoms(options: argparse.Namespace, task: str, dimension: str) -> Non
         run_bundle(f"{task}_{dimension}", "train", {**given, **first}, options.output / "first.log", 1)
 
 
+def length(options: argparse.Namespace, task: str, dimension: str) -> dict[str, int]:
+    """Of every run, as options of ``train.json``: the steps that a run from scratch does in the asked time."""
+    if options.seconds is None:
+        return {}
+    folder = options.output.resolve() / "pace" / f"{task}_{dimension}"
+    told = {"pretrained": "none", "phantom_dir": phantoms(options, task, dimension)}
+    steps = steps_in(options.seconds, f"{task}_{dimension}", told, folder, threads(options))
+    return {"num_steps": steps, "steps_per_epoch": max(1, steps // CHECKPOINTS)}
+
+
+def threads(options: argparse.Namespace) -> int:
+    """Of one training."""
+    return max(1, (os.cpu_count() or 1) // int(options.jobs))
+
+
 def phantoms(options: argparse.Namespace, task: str, dimension: str) -> Path:
     """Where they lie."""
     return options.output.resolve() / "phantom" / f"{task}_{dimension}"
@@ -81,7 +101,15 @@ def folder_of(options: argparse.Namespace, task: str, dimension: str, fraction: 
     return options.output.resolve() / f"{task}_{dimension}" / f"{fraction:g}" / f"{start}_{seed}"
 
 
-def run(options: argparse.Namespace, task: str, dimension: str, fraction: float, seed: int, start: str) -> None:
+def run(
+    options: argparse.Namespace,
+    task: str,
+    dimension: str,
+    fraction: float,
+    seed: int,
+    start: str,
+    steps: Mapping[str, int],
+) -> None:
     """Trains and judges one model, unless that is done."""
     folder = folder_of(options, task, dimension, fraction, seed, start)
     if (folder / "metrics.json").is_file():
@@ -89,11 +117,10 @@ def run(options: argparse.Namespace, task: str, dimension: str, fraction: float,
     weights = options.pretrained[options.seeds.index(seed) % len(options.pretrained)].resolve()
     places = {"output_dir": folder, "model_dir": folder / "models", "phantom_dir": phantoms(options, task, dimension)}
     own = {"pretrained": weights if start == "pretrained" else "none", "label_fraction": f"{fraction:g}", "seed": seed}
-    own |= dict(option.split("=", 1) for option in options.options)
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    own |= steps | dict(option.split("=", 1) for option in options.options)
     bundle = f"{task}_{dimension}"
-    run_bundle(bundle, "train", {**places, **own}, folder / "log.txt", threads)
-    run_bundle(bundle, "evaluate", places, folder / "log.txt", threads)
+    run_bundle(bundle, "train", {**places, **own}, folder / "log.txt", threads(options))
+    run_bundle(bundle, "evaluate", places, folder / "log.txt", threads(options))
     print(f"{bundle}, {fraction:g} % of the labels, seed {seed}, {start}: done", flush=True)
 
 

@@ -8,7 +8,8 @@ The label is the radiologists' rating (Malign or Benign), not pathology. Crops a
 ``benchmarks/real/datalists.py``. Every patient is unseen in one of three splits; the figures are over the unseen
 crops of all splits. A path may hold ``{fold}``, for weights pre-trained on real crops: their text gives the rating
 away, so they must not have seen the split's unseen patients (those of ``benchmarks/real_files.py`` have not). Beside
-them MONAI's ResNet of like size, from scratch. Writes ``results.json`` and ``tables.md`` below ``--output``.
+them MONAI's ResNet of like size, from scratch. Each arm trains for the same time (its steps follow from the pace of a
+short run, measured alone). Writes ``results.json`` and ``tables.md`` below ``--output``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bundle_command import REPOSITORY, run_bundle
+from bundle_command import REPOSITORY, run_bundle, steps_in
 from paired import interval, paired_auroc
 from real.datalists import FOLDS, SPACING, VOXELS, ct_crops, read_manifest, split_patients
 from sklearn.linear_model import LogisticRegression
@@ -32,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 
 from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, weighted_auroc
 
-CLASS, EXTENT, SCRATCH = "Malign", "extent alone", "scratch"
+BUNDLE, CLASS, EXTENT, SCRATCH = "classification_3d", "Malign", "extent alone", "scratch"
 SIZES = {"ct_size": list(VOXELS), "spacing": list(SPACING), "ct_padding": "edge"}
 RESNET = {
     "_target_": "monai.networks.nets.ResNet", "block": "basic", "layers": [1, 1, 1, 1],
@@ -53,15 +55,18 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     rows = rated(data, options.output / "crops")
     lists = [write_list(options.output, rows, fold) for fold in range(FOLDS)]
     arms = {SCRATCH: "none", **dict(word.split("=", 1) for word in options.pretrained), **dict.fromkeys(PEERS, "none")}
-    runs = [(options, arm, path, fold, lists[fold]) for fold in range(FOLDS) for arm, path in arms.items()]
+    steps = {arm: pace(options, arm, path, lists[0]) for arm, path in arms.items()}
+    runs = [(options, arm, path, fold, lists[fold], steps[arm]) for fold in range(FOLDS) for arm, path in arms.items()]
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda one: run(*one), runs))
     scores = {EXTENT: extent_scores(rows)} | {arm: unseen_scores(options.output, rows, arm) for arm in arms}
     label = torch.tensor([row["label"] for row in rows])
-    results = {
+    results: dict[str, Any] = {
         arm: {"auroc": auroc(found, label), "difference": paired_auroc(found[None], scores[SCRATCH][None], label)}
         for arm, found in scores.items()
     }
+    for arm in arms:
+        results[arm] |= costs([options.output / f"fold{fold}" / arm.replace(" ", "_") for fold in range(FOLDS)])
     (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (options.output / "tables.md").write_text(table(results, rows))
     print(table(results, rows))
@@ -74,7 +79,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--pretrained", nargs="*", default=["phantom=output/demo/models/model.pt"], metavar="NAME=PATH")
     add("--output", type=Path, default=REPOSITORY / "output" / "downstream_malignancy")
-    add("--num_steps", type=int, default=400)
+    add("--seconds", type=float, default=300.0, help="of training for each run")
     add("--jobs", type=int, default=1, help="trainings at a time, each on its share of the cores")
     return parser.parse_args(words)
 
@@ -104,20 +109,38 @@ def sections(rows: Rows, fold: int) -> list[str]:
     return [parts[row["patient"]] for row in rows]
 
 
-def run(options: argparse.Namespace, arm: str, path: str, fold: int, datalist: Path) -> None:
+def pace(options: argparse.Namespace, arm: str, path: str, datalist: Path) -> int:
+    """Steps of an arm in the asked time."""
+    folder = options.output / "pace" / arm.replace(" ", "_")
+    return steps_in(options.seconds, BUNDLE, given(arm, path, 0, datalist), folder, threads(options))
+
+
+def given(arm: str, path: str, fold: int, datalist: Path) -> dict[str, Any]:
+    """What training is told of one arm, less its length and its folders."""
+    weights = path if path == "none" else Path(path.format(fold=fold)).resolve()
+    return {**shared(arm, datalist), "pretrained": weights, "seed": fold, "augment_prob": 1.0}
+
+
+def shared(arm: str, datalist: Path) -> dict[str, Any]:
+    """What training and evaluation are both told."""
+    net = {"network_def": PEERS[arm]} if arm in PEERS else {}
+    return {"datalist": datalist, "dataset_dir": datalist.parent, "class_names": [CLASS], **SIZES, **net}
+
+
+def threads(options: argparse.Namespace) -> int:
+    """Of one training."""
+    return max(1, (os.cpu_count() or 1) // int(options.jobs))
+
+
+def run(options: argparse.Namespace, arm: str, path: str, fold: int, datalist: Path, steps: int) -> None:
     """Trains and judges one model, unless that is done."""
     folder = options.output / f"fold{fold}" / arm.replace(" ", "_")
     if (folder / "metrics.json").is_file():
         return
-    places = {"output_dir": folder, "model_dir": folder / "models", "datalist": datalist, "dataset_dir": folder}
-    net = {"network_def": PEERS[arm]} if arm in PEERS else {}
-    given = {**places, "class_names": [CLASS], **SIZES, **net}
-    weights = path if path == "none" else Path(path.format(fold=fold)).resolve()
-    own = {"pretrained": weights, "seed": fold, "augment_prob": 1.0}
-    length = {"num_steps": options.num_steps, "steps_per_epoch": max(1, options.num_steps // 5)}
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
-    run_bundle("classification_3d", "train", {**given, **own, **length}, folder / "log.txt", threads)
-    run_bundle("classification_3d", "evaluate", given, folder / "log.txt", threads)
+    places, log = {"output_dir": folder, "model_dir": folder / "models"}, folder / "log.txt"
+    length = {"num_steps": steps, "steps_per_epoch": max(1, steps // 5)}
+    run_bundle(BUNDLE, "train", {**given(arm, path, fold, datalist), **places, **length}, log, threads(options))
+    run_bundle(BUNDLE, "evaluate", {**shared(arm, datalist), **places}, log, threads(options))
     print(f"split {fold}, {arm}: done", flush=True)
 
 
@@ -148,18 +171,29 @@ def auroc(scores: torch.Tensor, label: torch.Tensor) -> Figure:
     return bootstrap_statistic(lambda weights: weighted_auroc(scores.double(), label, weights)[:, 0], len(label))
 
 
+def costs(folders: Sequence[Path]) -> dict[str, Any]:
+    """Of the trainings of one arm."""
+    records = [json.loads((folder / "training.json").read_text()) for folder in folders]
+    seconds = round(statistics.mean(record["seconds"] for record in records))
+    return {"steps": records[0]["steps"], "seconds": seconds, "parameters": records[0]["parameters"]}
+
+
 def table(results: Mapping[str, Any], rows: Rows) -> str:
     """The results in Markdown."""
     patients = len({row["patient"] for row in rows})
     lines = [
         f"{len(rows)} crops of {patients} patients, rated Malign or Benign; unseen patients of three splits.",
         "",
-        f"| start | AUROC | 95 % interval | minus {SCRATCH} |",
-        "|---|---|---|---|",
+        f"| start | AUROC | 95 % interval | minus {SCRATCH} | parameters, M | steps | seconds |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, found in results.items():
         value, gain = found["auroc"], interval(found["difference"]) if name != SCRATCH else ""
-        lines.append(f"| {name} | {value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} | {gain} |")
+        spent = (
+            f"{found['parameters'] / 1e6:.2f} | {found['steps']} | {found['seconds']}" if "steps" in found else "| |"
+        )
+        cells = f"{value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} | {gain}"
+        lines.append(f"| {name} | {cells} | {spent} |")
     return "\n".join(lines) + "\n"
 
 

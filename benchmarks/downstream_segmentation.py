@@ -21,19 +21,17 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from bundle_command import REPOSITORY, run_bundle
+from bundle_command import REPOSITORY, run_bundle, steps_in
 from paired import interval, paired_mean
 from real.constant_mask import constant_dice
 from real.datalists import FOLDS, xrays
 from real.masks import ORGANS, lungs, nodules, organs, write_list
 from torch import Tensor
 
-from monai_unimedi.handlers.history import read_history
 from monai_unimedi.metrics.bootstrap import bootstrap_interval
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -42,9 +40,8 @@ TASKS: dict[str, dict[str, Any]] = {
     "organs": {"source": "3d", "names": list(ORGANS), "options": {"spacing": [4.0, 4.0, 8.0]}, "size": [48, 48, 16]},
 }
 MAKE = {"nodules": nodules, "lungs": lungs, "organs": organs}
-PACE_STEPS = 40
 SCRATCH = "scratch"
-SHARED = {"batch_size": 4, "history_interval": 1, "device": "cpu", "exclusive": True}
+SHARED = {"batch_size": 4, "device": "cpu", "exclusive": True}
 Arms = dict[str, dict[str, Any]]
 
 
@@ -126,16 +123,10 @@ def given(task: str, datalist: Path, arm: Mapping[str, Any], folder: Path) -> di
 
 
 def pace(options: argparse.Namespace, task: str, arm: str, datalist: Path) -> int:
-    """Steps of an arm in the asked time, from a short run that has the machine to itself; its first half, which reads
-    the images, does not count."""
+    """Steps of an arm in the asked time."""
     folder, changes = options.output / task / "pace" / arm.replace(" ", "_"), arms_of(options, task, 0)[arm]
-    if not (folder / "training.json").is_file():
-        length = {"num_steps": PACE_STEPS, "steps_per_epoch": PACE_STEPS, "val_interval": 1000, "resume": False}
-        common = given(task, datalist, changes, folder)
-        start = {"pretrained": changes["pretrained"]}
-        run_bundle(bundle(task), "train", {**common, **length, **start}, folder / "log.txt", threads(options))
-    seconds = [line["seconds"] for line in read_history(folder) if "loss" in line]
-    return max(8, round(options.seconds / statistics.median(b - a for a, b in pairwise(seconds[len(seconds) // 2 :]))))
+    told = {**given(task, datalist, changes, folder), "pretrained": changes["pretrained"]}
+    return steps_in(options.seconds, bundle(task), told, folder, threads(options))
 
 
 def bundle(task: str) -> str:
