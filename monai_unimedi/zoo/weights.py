@@ -16,7 +16,7 @@ from torch import Tensor
 from monai_unimedi.networks.checkpoints import SUMS, check_published, read_tensors
 from monai_unimedi.zoo.archive import digest, write_sums
 
-__all__ = ["check_weights", "copy_weights", "read_record"]
+__all__ = ["check_weights", "copy_weights", "read_record", "read_weights"]
 
 NONE = ("", "none", "null")
 
@@ -69,7 +69,7 @@ def copy_weights(models: Path, target: Path) -> None:
         ValueError: When a checkpoint holds more than a flat mapping of finite tensors.
     """
     target.mkdir(parents=True)
-    tensors = _flat(models / "model.pt")
+    tensors = read_weights(models / "model.pt")
     torch.save(tensors, target / "model.pt")
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     shutil.copyfile(models / "encoder.json", target / "encoder.json")
@@ -87,7 +87,7 @@ def check_weights(models: Path) -> Mapping[str, Tensor]:
     if not (models / SUMS).is_file():
         raise ValueError(f"{models} must hold {SUMS}, but does not: do not use it.")
     check_published(models)
-    tensors = _flat(models / "model.pt")
+    tensors = read_weights(models / "model.pt")
     other = load_file(models / "model.safetensors")
     differ = sorted(name for name in tensors.keys() | other.keys() if not _same(tensors.get(name), other.get(name)))
     if differ:
@@ -95,7 +95,12 @@ def check_weights(models: Path) -> Mapping[str, Tensor]:
     return tensors
 
 
-def _flat(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A flat mapping of finite tensors.
+
+    Raises:
+        ValueError: When the file holds anything else, may run code, or is not the published one.
+    """
     content = read_tensors(path)
     wrong = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if wrong:
