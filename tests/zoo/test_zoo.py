@@ -166,7 +166,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(archive: Path, capsys: pyte
         models = folder / "models"
         (models / "model.pt").write_bytes(pickle.dumps(Code()))
         (models / "SHA256SUMS").unlink()
-        write_sums(models / "SHA256SUMS", [path for path in models.iterdir()])
+        write_sums(models / "SHA256SUMS", list(models.iterdir()))
 
     repack(archive, plant)
     for check in (quick, lambda path: read_tensors(path.parent / "unpacked" / NAME / "models" / "model.pt")):
