@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Each target makes its own environment on first use; none has to be activated.
-#   make demo [SEED=n]   make downstream [BUNDLE=name] [SEED=n]   make label [STUDIES=folder]
+#   make demo [SEED=n]   make downstream [BUNDLE=name] [SEED=n]   make label [STUDIES=folder]   make zoo [URL=https://...]
 #   make test   make test-label   make acceptance [ONLY=name]   make lint   make peers
 
 PYTHON ?= python3
@@ -25,7 +25,10 @@ LEARNT_OPTIONS = --seed $(SEED) --output_dir $(LEARNT) --model_dir $(LEARNT)/mod
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 STAMP = .installed
 
-.PHONY: install demo downstream demo-weights test test-label acceptance lint peers label label-install label-clients
+ZOO ?= output/zoo
+URL ?= http://localhost:8000
+
+.PHONY: install demo downstream zoo demo-weights test test-label acceptance lint peers label label-install label-clients
 
 install: $(VENV)/$(STAMP)
 
@@ -41,6 +44,11 @@ demo-weights:
 	  { echo "BUNDLE must be one or more of $(DOWNSTREAM), got $(BUNDLE)"; exit 1; }
 	@test -e "$(PRETRAINED)" || \
 	  { echo "there are no pre-trained weights at $(PRETRAINED): run 'make demo' first, or give PRETRAINED=path/to/model.pt"; exit 1; }
+
+# What `make demo` and `make downstream` left, as downloads; the URL is where the zips will lie.
+zoo: install
+	$(VENV)/bin/python -m monai_unimedi zoo build --output $(ZOO) --url $(URL)
+	$(VENV)/bin/python -m monai_unimedi zoo verify $(ZOO)/*.zip
 
 test: install
 	$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile tests

@@ -19,6 +19,7 @@ VERBS = {
     "embed": "X-rays and CTs to embeddings (a Parquet table), and how near each is to a sentence, and where in it",
     "phantom": "X-rays and CTs of synthetic patients with reports, labels and lesion masks, on disk",
     "search": "the images of a table of embeddings nearest to a sentence, an image or one of its rows",
+    "zoo": "bundles as downloads: build them, verify a downloaded zip, export to ONNX and torch.export",
     "prepare": "a corpus's official download, or one's own folders, to checked datalists",
 }
 

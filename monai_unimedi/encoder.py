@@ -25,6 +25,7 @@ from torch import Tensor
 from monai_unimedi.data.discover import source_of
 from monai_unimedi.inferers.grounding import GroundingInferer, sentence_directions
 from monai_unimedi.inferers.zero_shot import ZeroShotInferer, embed_prompts, embed_sentences
+from monai_unimedi.networks.checkpoints import check_published
 from monai_unimedi.networks.nets.report_encoder import ReportEncoder, load_tokenizer
 from monai_unimedi.networks.pretrained import load_encoder_weights
 from monai_unimedi.root_cause import root_cause
@@ -49,11 +50,12 @@ def encoder_card(inference_config: str | os.PathLike, sizes: Mapping[str, Any]) 
 
 
 def check_sizes(model_dir: str | os.PathLike, sizes: Mapping[str, Any]) -> None:
-    """Compares a config's sizes with those that the model was trained with.
+    """Compares a config's sizes with those that the model was trained with, and published files with their sums.
 
     Raises:
         ValueError: When they differ; names the options to give. A folder without a card is not checked.
     """
+    check_published(model_dir)
     path = Path(model_dir) / CARD
     trained = json.loads(path.read_text(encoding="utf-8"))["sizes"] if path.is_file() else {}
     wrong = {name: value for name, value in trained.items() if name in sizes and sizes[name] != value}
@@ -74,7 +76,8 @@ def load_encoder(model_dir: str | os.PathLike, device: str | torch.device = "cpu
 
     Raises:
         FileNotFoundError: When a file is missing.
-        ValueError: When the card holds more than transforms and the image tower, or the weights do not fit.
+        ValueError: When the card holds more than transforms and the image tower, the weights do not fit, or a
+            file is not the one that was published.
     """
     path = Path(model_dir) / CARD
     if not path.is_file():
@@ -82,6 +85,7 @@ def load_encoder(model_dir: str | os.PathLike, device: str | torch.device = "cpu
             f"{path} must say how the model is built, but there is no such file; name the folder that a "
             "training wrote (--model_dir)."
         )
+    check_published(path.parent)
     card = json.loads(path.read_text(encoding="utf-8"))
     blocks = {name: card[name] for name in BLOCKS}
     _refuse_code(blocks, path)

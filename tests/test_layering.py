@@ -58,6 +58,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("monai.bundle", "monai_unimedi.data", "monai_unimedi.inferers", "monai_unimedi.networks"),
         "monai_unimedi.root_cause",
     },
+    "zoo": {
+        *("monai.bundle", "safetensors", "packaging", "onnx", "onnxruntime", "onnxscript"),
+        *("monai_unimedi.zoo", "monai_unimedi.networks.checkpoints"),
+    },
     "": set(),
 }
 UNRESTRICTED = ("__main__", "verbs")

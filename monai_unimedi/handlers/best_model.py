@@ -20,6 +20,8 @@ from .checkpoint_file import save_tensors, write_atomically
 
 __all__ = ["BestModel"]
 
+PUBLISHED = ("SHA256SUMS", "model.safetensors")  # of a downloaded bundle; of no use once it is trained anew
+
 logger = logging.getLogger(__name__)
 
 
@@ -83,6 +85,8 @@ class BestModel:
         if rank() > 0:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        for name in PUBLISHED:
+            (self.folder / name).unlink(missing_ok=True)
         network = unwrap(self.network)
         part = network if self.part is None else getattr(network, self.part)
         save_tensors(self.folder / "model.pt", part.state_dict())

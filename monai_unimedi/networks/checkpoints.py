@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Iterator, Mapping
@@ -13,13 +14,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-__all__ = ["LAYOUTS", "find_tower", "read_card", "read_tensors"]
+__all__ = ["LAYOUTS", "SUMS", "check_published", "find_tower", "read_card", "read_tensors"]
 
 LAYOUTS = {  # the patch embedding's key tells the layout and where the tower lies in the checkpoint
     "unimedi": "tokenizer.image_patch.weight",
     "huggingface": "embeddings.patch_embeddings.projection.weight",
     "timm": "patch_embed.proj.weight",
 }
+SUMS = "SHA256SUMS"  # lies in the models/ of a published bundle
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "model.pt")
 _CARD_FILES = ("config.json", "preprocessor_config.json")
 
@@ -36,13 +38,15 @@ def read_tensors(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, Any
 
     Raises:
         FileNotFoundError: When there is no such file or folder, and no such id can be reached.
-        ValueError: When the file is damaged or holds more than tensors and plain containers.
+        ValueError: When the file is damaged, holds more than tensors and plain containers, or is not the one that
+            the `SHA256SUMS` beside it lists.
     """
     if isinstance(checkpoint, Mapping):
         return checkpoint
     path = Path(checkpoint)
     if not path.is_file():
         path = _first_file(str(checkpoint), _WEIGHT_FILES)
+    check_published(path.parent, path.name)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -57,6 +61,28 @@ def read_tensors(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, Any
     if not isinstance(content, Mapping):
         raise ValueError(f"checkpoint {path} must hold a mapping of tensors, got {type(content).__name__}.")
     return content
+
+
+def check_published(folder: str | Path, name: str | None = None) -> None:
+    """Compares the files of a published bundle's `models/` with the sums that came with them.
+
+    Args:
+        folder: a folder without `SHA256SUMS` was not published, and is not checked.
+        name: one file of it; by default all that are listed.
+
+    Raises:
+        ValueError: When a file is missing or another one.
+    """
+    sums = Path(folder) / SUMS
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    listed = {entry: value for value, entry in (line.split(maxsplit=1) for line in lines if line.strip())}
+    for entry in listed if name is None else {name} & listed.keys():
+        path = sums.parent / entry
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != listed[entry]:
+            raise ValueError(
+                f"{path} is not the file that was published with this bundle (its SHA-256 differs from {SUMS}): "
+                f"download the bundle again, or, where you changed it yourself, remove {sums}."
+            )
 
 
 def read_card(checkpoint: str | Path | Mapping[str, Any]) -> dict[str, Any]:
