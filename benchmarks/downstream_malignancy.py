@@ -110,9 +110,10 @@ def sections(rows: Rows, fold: int) -> list[str]:
 
 
 def pace(options: argparse.Namespace, arm: str, path: str, datalist: Path) -> int:
-    """Steps of an arm in the asked time."""
-    folder = options.output / "pace" / arm.replace(" ", "_")
-    return steps_in(options.seconds, BUNDLE, given(arm, path, 0, datalist), folder, threads(options))
+    """Steps of an arm in the asked time; those of our network go by the one from scratch."""
+    network, weights = (arm, path) if arm in PEERS else (SCRATCH, "none")
+    folder = options.output / "pace" / network.replace(" ", "_")
+    return steps_in(options.seconds, BUNDLE, given(network, weights, 0, datalist), folder, threads(options))
 
 
 def given(arm: str, path: str, fold: int, datalist: Path) -> dict[str, Any]:

@@ -123,8 +123,10 @@ def given(task: str, datalist: Path, arm: Mapping[str, Any], folder: Path) -> di
 
 
 def pace(options: argparse.Namespace, task: str, arm: str, datalist: Path) -> int:
-    """Steps of an arm in the asked time."""
-    folder, changes = options.output / task / "pace" / arm.replace(" ", "_"), arms_of(options, task, 0)[arm]
+    """Steps of an arm in the asked time; those of our network go by the one from scratch."""
+    arms = arms_of(options, task, 0)
+    network = arm if "network_def" in arms[arm] else SCRATCH
+    changes, folder = arms[network], options.output / task / "pace" / network.replace(" ", "_")
     told = {**given(task, datalist, changes, folder), "pretrained": changes["pretrained"]}
     return steps_in(options.seconds, bundle(task), told, folder, threads(options))
 

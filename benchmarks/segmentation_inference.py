@@ -76,7 +76,7 @@ def child(name: str, precision: str, arguments: argparse.Namespace) -> dict[str,
     """`segment` in a process of its own."""
     words = ["--child", name, precision, "--data", str(arguments.data), "--spacing", *map(str, arguments.spacing)]
     done = subprocess.run(
-        [sys.executable, __file__, *words], check=True, capture_output=True, text=True, cwd=REPOSITORY
+        [sys.executable, __file__, *words], check=True, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
     )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
