@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,7 +64,7 @@ def read_tensors(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, Any
     return content
 
 
-def check_published(folder: str | Path, name: str | None = None) -> None:
+def check_published(folder: str | os.PathLike, name: str | None = None) -> None:
     """Compares the files of a published bundle's `models/` with the sums that came with them.
 
     Args:

@@ -90,7 +90,9 @@ def _exports(network: torch.nn.Module, shape: Sequence[int], stem: Path) -> Iter
     yield ("torch.export", f"{stem.name}.pt2"), torch.export.load(stem.with_suffix(".pt2")).module()
     path = stem.with_suffix(".onnx")
     names: dict[str, Any] = {"input_names": ["image"], "output_names": ["pred"]}
-    torch.onnx.export(program, (image,), dynamo=True, verbose=False, **names).save(path)
+    exported = torch.onnx.export(program, (image,), dynamo=True, verbose=False, **names)
+    assert exported is not None  # with dynamo it never is
+    exported.save(path)
     session = onnxruntime.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
     yield ("ONNX", path.name), lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 

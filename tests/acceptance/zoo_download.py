@@ -7,8 +7,7 @@ ZOO is what ``zoo build`` wrote (default ``output/zoo``, from `make zoo`). Each 
 (with its URL turned to the loopback server), ``download --url --name``, both giving the zip's files; ``load``, which
 must give every tensor of ``model.pt``; one ``run`` of inference from the folder of the download. Then
 ``--source huggingface_hub`` and ``--source monaihosting`` against a stand-in of the hub behind ``HF_ENDPOINT``, and
-``get_all_bundles_list`` on ``models/model_info.json``. The MONAI Label app has a script of its own. The last line
-holds the count.
+``get_all_bundles_list`` on ``models/model_info.json``. The last line holds the count.
 """
 
 from __future__ import annotations
