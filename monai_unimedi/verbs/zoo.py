@@ -39,7 +39,7 @@ def _build(arguments: argparse.Namespace) -> int:
         if name not in runs or not folder:
             raise ValueError(f"--run must be NAME=FOLDER with NAME one of {', '.join(runs)}, got {given!r}.")
         runs[name] = Path(folder)
-    for path in build(arguments.output, arguments.bundles, runs, arguments.url):
+    for path in build(arguments.output, arguments.bundles, runs, arguments.url, arguments.wheel):
         print(path)
     print(f"{arguments.output / 'SHA256SUMS'}: publish it where it cannot be changed together with the zips")
     return 0
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of a finished and evaluated training (default: output/demo, output/downstream/NAME)",
     )
     build.add_argument("--url", default="http://localhost:8000", help="where the zips will lie (default: %(default)s)")
+    build.add_argument("--wheel", type=Path, help="the package's wheel, published beside the bundles")
     build.set_defaults(run=_build)
     verify = verbs.add_parser("verify", help="is a zip the published one, and whole; exit status 1 where not")
     verify.add_argument("zip", type=Path, nargs="+")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_unimedi import __version__
 from monai_unimedi.zoo.archive import digest, write_sums, write_zip
 from monai_unimedi.zoo.checks import check_files, check_metadata
 from monai_unimedi.zoo.readme import PREFIX, downloaded, model_card, training_command
@@ -20,7 +21,9 @@ __all__ = ["build"]
 LEFT_OUT = ("output", "models", "eval", ".gitignore", "__pycache__", ".*")
 
 
-def build(output: Path, bundles: Path, runs: Mapping[str, Path], url: str) -> list[Path]:
+def build(
+    output: Path, bundles: Path, runs: Mapping[str, Path], url: str, wheel: Path | None = None
+) -> list[Path]:
     """Writes ``<name>_v<version>.zip``, ``zoo/<name>.json``, ``models/model_info.json`` and ``SHA256SUMS``.
 
     The same bundles and runs give the same bytes.
@@ -30,6 +33,7 @@ def build(output: Path, bundles: Path, runs: Mapping[str, Path], url: str) -> li
         bundles: the repository's folder of bundles.
         runs: bundle to the folder of its training (``output_dir``, with ``models/`` in it).
         url: where the zips will lie; the argument files and the listing name it.
+        wheel: of the package, published beside the bundles that need it.
 
     Returns:
         The zips.
@@ -41,6 +45,8 @@ def build(output: Path, bundles: Path, runs: Mapping[str, Path], url: str) -> li
         shutil.rmtree(output)
     if output.exists() and any(output.iterdir()):
         raise ValueError(f"{output} must be empty or an earlier zoo, but holds other files: name another folder.")
+    if wheel is not None and not wheel.name.startswith(f"monai_unimedi-{__version__}-"):
+        raise ValueError(f"the wheel must be monai_unimedi-{__version__}, got {wheel}.")
     with tempfile.TemporaryDirectory() as scratch:
         staged = [_stage(bundles / name, run, runs, Path(scratch)) for name, run in runs.items()]
         output.mkdir(parents=True, exist_ok=True)
@@ -51,6 +57,8 @@ def build(output: Path, bundles: Path, runs: Mapping[str, Path], url: str) -> li
         bundle = name.split("_v")[0]
         arguments = {"name": bundle, "url": entry["source"], "bundle_dir": "."}
         _write(output / "zoo" / f"{bundle}.json", arguments)
+    if wheel is not None:
+        shutil.copyfile(wheel, output / wheel.name)
     write_sums(output / "SHA256SUMS", [path for path in output.rglob("*") if path.is_file()])
     return zips
 
