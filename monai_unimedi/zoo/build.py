@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_unimedi import __version__
-from monai_unimedi.zoo.archive import digest, write_sums, write_zip
+from monai_unimedi.zoo.archive import digest, read_sums, write_sums, write_zip
 from monai_unimedi.zoo.checks import check_files, check_metadata
 from monai_unimedi.zoo.readme import PREFIX, downloaded, model_card, training_command
 from monai_unimedi.zoo.weights import copy_weights, read_record
@@ -41,10 +41,7 @@ def build(
     Raises:
         ValueError: When a bundle or a run is not fit to be published.
     """
-    if (output / "SHA256SUMS").is_file():
-        shutil.rmtree(output)
-    if output.exists() and any(output.iterdir()):
-        raise ValueError(f"{output} must be empty or an earlier zoo, but holds other files: name another folder.")
+    _clear(output)
     if wheel is not None and not wheel.name.startswith(f"monai_unimedi-{__version__}-"):
         raise ValueError(f"the wheel must be monai_unimedi-{__version__}, got {wheel}.")
     with tempfile.TemporaryDirectory() as scratch:
@@ -61,6 +58,16 @@ def build(
         shutil.copyfile(wheel, output / wheel.name)
     write_sums(output / "SHA256SUMS", [path for path in output.rglob("*") if path.is_file()])
     return zips
+
+
+def _clear(output: Path) -> None:
+    """Removes an earlier zoo: a folder in which every file is one of its sums."""
+    sums = output / "SHA256SUMS"
+    files = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    if files and (not sums.is_file() or files != {*read_sums(sums), sums.name}):
+        raise ValueError(f"{output} must be empty or an earlier zoo, but holds other files: name another folder.")
+    if files:
+        shutil.rmtree(output)
 
 
 def _stage(bundle: Path, run: Path, runs: Mapping[str, Path], scratch: Path) -> Path:

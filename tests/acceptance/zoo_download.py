@@ -6,8 +6,9 @@
 ZOO is what ``zoo build`` wrote (default ``output/zoo``, from `make zoo`). Each bundle: ``download --args_file``
 (with its URL turned to the loopback server), ``download --url --name``, ``--source huggingface_hub`` and ``--source
 monaihosting`` against a stand-in of the hub behind ``HF_ENDPOINT``, all giving the zip's files; ``load``, which must
-give every tensor of ``model.pt``; ``run`` of inference from the folder of the download. Then ``get_all_bundles_list`` on
-``models/model_info.json``, its code host turned to the loopback server. The last line holds the count.
+give every tensor of ``model.pt``; ``run`` of inference from the folder of the download. Then
+``get_all_bundles_list`` on ``models/model_info.json``, its code host turned to the loopback server. The last line holds
+the count.
 """
 
 from __future__ import annotations

@@ -5,10 +5,11 @@
 
 ZOO is what ``zoo build`` wrote (default ``output/zoo``). `python -m build` makes the sdist from the tracked files and
 the wheel from the sdist; `twine check --strict` must be content and the wheel must hold every tracked file of the
-package. The wheel goes into an empty environment, with what it requires and no more. There, in an empty folder, MONAI's
-stock command downloads the bundles from loopback, and every command of their READMEs runs as typed, with stand-ins for
-its placeholders, options that make trainings short and folders of their own for them; ``--tracking mlflow`` after the
-installation that the README names. The repository is in reach of none of it. The last line holds the counts.
+package. The wheel goes into an empty environment, with what it requires (in the versions of ``constraints.txt``) and no
+more. There, in an empty folder, MONAI's stock command downloads the bundles from loopback, and every command of their
+READMEs runs as typed, with stand-ins for its placeholders, options that make trainings short and folders of their own
+for them; ``--tracking mlflow`` after the installation that the README names. The repository is in reach of none of it.
+The last line holds the counts.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def main(argv: list[str]) -> int:
     shutil.rmtree(FOLDER, ignore_errors=True)
     PLACE.mkdir(parents=True)
     wheel = build()
-    python = new_environment(FOLDER / "environment", str(wheel))
+    python = new_environment(FOLDER / "environment", str(wheel), "-c", str(REPOSITORY / "constraints.txt"))
     execute([str(python), "-m", "pip", "check"], FOLDER, "pip_check")
     print("ok   the wheel in an empty environment", flush=True)
     with serving(archives[0].parent) as url:

@@ -5,8 +5,8 @@
 
 ZOO is what ``zoo build`` wrote (default ``output/zoo``). An environment is made that sees every package of this one but
 ``monai_unimedi``. There each bundle is trained, trained by ``multi_gpu_train.json``, evaluated, used for inference, and
-loaded by `monai.bundle.load`: beside what MONAI says before it runs any config there must be one line, the remedy, and a
-status that is not 0. The last line holds the count.
+loaded by `monai.bundle.load`: beside what MONAI says before it runs any config there must be one line, the remedy, and
+a status that is not 0. The last line holds the count.
 """
 
 from __future__ import annotations
