@@ -85,7 +85,8 @@ def _exports(network: torch.nn.Module, shape: Sequence[int], stem: Path) -> Iter
     torch.jit.script(network).save(str(script))
     yield ("TorchScript", script.name), torch.jit.load(str(script)).eval()
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
-    program = torch.export.export(network, (image,), dynamic_shapes=({0: batch},))
+    with torch.no_grad():  # where a network switches gradients off, the saved graph would not load
+        program = torch.export.export(network, (image,), dynamic_shapes=({0: batch},))
     torch.export.save(program, stem.with_suffix(".pt2"))
     yield ("torch.export", f"{stem.name}.pt2"), torch.export.load(stem.with_suffix(".pt2")).module()
     path = stem.with_suffix(".onnx")
