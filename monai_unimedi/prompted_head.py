@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A classification head that starts from sentences: before its first step it is the zero-shot classifier.
 
-The zero-shot score of a finding, :math:`s = d^\\top W z / \\lVert W z \\rVert` with the prompts' direction :math:`d`, the
-projection :math:`W` and the final-norm [CLS] token :math:`z`, is linear in :math:`z` but for the norm of
+The zero-shot score of a finding, :math:`s = d^\\top W z / \\lVert W z \\rVert` with the prompts' direction :math:`d`,
+the projection :math:`W` and the final-norm [CLS] token :math:`z`, is linear in :math:`z` but for the norm of
 :math:`W z`, which hardly varies: the final layer norm fixes :math:`z`'s. So :math:`w = a\\, W^\\top d / c` with
 :math:`c^2 = \\mathbb{E} \\lVert W z \\rVert^2` is a linear head with about :math:`a` times the zero-shot scores as
 logits (the start of WiSE-FT, arXiv 2109.01903, section 3).
@@ -52,10 +52,10 @@ def head_prompts(
         return {}
     if not has_tower or not reads_class:
         raise ValueError(
-            "Prompts must go with --pretrained the model.pt of a pre-training that has text/ beside it, and with a head "
-            f"that reads [CLS], got pretrained {checkpoint}: leave --prompts out, or give such a training."
+            "Prompts must go with --pretrained the model.pt of a pre-training that has text/ beside it, and with a "
+            f"head that reads [CLS], got pretrained {checkpoint}: leave --prompts out, or give such a training."
         )
-    return load_prompts(given)
+    return load_prompts(Path(given))
 
 
 def start_head_from_prompts(

@@ -77,7 +77,7 @@ def test_prompts_are_chosen_where_they_can_be_used(trained: Bundle, tmp_path: Pa
     file.write_text(json.dumps({"nodule": "There is a nodule."}))
     assert head_prompts(file, checkpoint, {})["nodule"]["positive"] == ["There is a nodule."]
     for elsewhere in (None, tmp_path / "model.pt"):
-        with pytest.raises(ValueError, match="with --pretrained the model.pt of a pre-training that has text/"):
+        with pytest.raises(ValueError, match=r"with --pretrained the model\.pt of a pre-training that has text/"):
             head_prompts(file, elsewhere, {})
     with pytest.raises(ValueError, match="a head that reads"):
         head_prompts(file, checkpoint, {}, reads_class=False)
