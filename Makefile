@@ -68,9 +68,10 @@ lint: install
 peers: $(PEERS_VENV)/$(STAMP)
 	$(PEERS_VENV)/bin/python benchmarks/make_golden.py --check
 
-# The MONAI Label app on synthetic patients, or on STUDIES (a folder or a DICOMweb server).
+# The MONAI Label app on synthetic patients, or on STUDIES (a folder or a DICOMweb server). It answers with what
+# `make downstream` trained, where it did.
 label: label-install $(DEMO)/models/model.pt
-	$(LABEL_VENV)/bin/python apps/unimedi $(if $(STUDIES),--studies $(STUDIES),--demo) --encoder $(DEMO)/models
+	$(LABEL_VENV)/bin/python apps/unimedi $(if $(STUDIES),--studies $(STUDIES),--demo) --encoder $(DEMO)/models --trained output/downstream
 
 $(DEMO)/models/model.pt:
 	$(MAKE) demo

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,21 @@ def test_without_any_weights_the_remedy_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError, match="make demo"):
         BundleWeights(tmp_path / "w", tmp_path, None).ensure()
+
+
+def test_trained_weights_take_the_place_of_untrained_ones(encoder_dir: Path, tmp_path: Path) -> None:
+    from unimedi_label.weights import BundleWeights
+
+    bundle = Path(__file__).resolve().parents[2] / "bundles" / "segmentation_3d"
+    fresh = BundleWeights(tmp_path / "w", bundle, encoder_dir, trained=tmp_path / "trained")
+    fresh.ensure()
+    assert "fresh decoder" in fresh.stats()["weights"]
+    shutil.copytree(tmp_path / "w", tmp_path / "trained")
+    state = {name: value + 1 for name, value in torch.load(fresh.file, weights_only=True).items()}
+    torch.save(state, tmp_path / "trained" / "model.pt")
+    fresh.ensure()
+    assert fresh.file.read_bytes() == (tmp_path / "trained" / "model.pt").read_bytes()
+    assert fresh.stats()["weights"] == "trained bundle segmentation_3d"
+    torch.save({}, tmp_path / "trained" / "model.pt")
+    fresh.ensure()
+    assert fresh.file.read_bytes() != (tmp_path / "trained" / "model.pt").read_bytes()
