@@ -24,6 +24,22 @@ def test_split_is_stable_and_leaves_both_sides_filled() -> None:
     assert [len(part) for part in split_cases(ids[:2], 0.99)] == [1, 1]
 
 
+def test_validation_cases_hold_classes_that_training_has_too() -> None:
+    from unimedi_label.training import split_cases
+
+    ids = [f"case_{number}" for number in range(8)]
+    empty = dict.fromkeys(ids, ())
+    order = split_cases(ids, 0.25)[1]
+    for place in range(6):
+        present = empty | {ids[place]: (1,), ids[place + 1]: (1, 2), ids[place + 2]: (2,)}
+        training, validation = split_cases(ids, 0.25, present)
+        assert (len(training), len(validation)) == (6, 2)
+        assert any(present[case] for case in training)
+        assert all(present[case] for case in validation)
+    assert split_cases(ids, 0.25, empty)[1] == order
+    assert split_cases(ids, 0.25, empty | {ids[0]: (1,)})[0].count(ids[0]) == 1
+
+
 def test_too_few_labels_are_told(client: Any) -> None:
     answer = client.post("/train/segmentation_xray?run_sync=true", json={})
     assert answer.status_code == 400
