@@ -50,9 +50,12 @@ demo-weights:
 	@test -e "$(PRETRAINED)" || \
 	  { echo "there are no pre-trained weights at $(PRETRAINED): run 'make demo' first, or give PRETRAINED=path/to/model.pt"; exit 1; }
 
-# What `make demo` and `make downstream` left, as downloads; the URL is where the zips will lie.
+# What `make demo` and `make downstream` left, as downloads, beside the package that they need; the URL is where they will lie.
 zoo: install
-	$(VENV)/bin/python -m monai_unimedi zoo build --output $(ZOO) --url $(URL)
+	@rm -rf output/wheel
+	$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir output/wheel .
+	@rm -rf monai_unimedi.egg-info build
+	$(VENV)/bin/python -m monai_unimedi zoo build --output $(ZOO) --url $(URL) --wheel output/wheel/*.whl
 	$(VENV)/bin/python -m monai_unimedi zoo verify $(ZOO)/*.zip
 
 # The label app's tests in its environment (python 3.10 or 3.11), then all others; both run, whichever fails.

@@ -27,7 +27,7 @@ def require(version: str) -> None:
     if _as_numbers(__version__) < _as_numbers(version):
         raise ImportError(
             f"monai-unimedi>={version} is needed, {__version__} is installed: "
-            f'run pip install --upgrade "monai-unimedi>={version}"'
+            "run pip install --upgrade PATH, where PATH is its newer wheel or repository"
         )
 
 

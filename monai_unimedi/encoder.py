@@ -25,7 +25,7 @@ from torch import Tensor
 from monai_unimedi.data.discover import source_of
 from monai_unimedi.inferers.grounding import GroundingInferer, sentence_directions
 from monai_unimedi.inferers.zero_shot import ZeroShotInferer, embed_prompts, embed_sentences
-from monai_unimedi.networks.checkpoints import check_published
+from monai_unimedi.networks.checkpoints import check_published, read_tensors
 from monai_unimedi.networks.nets.report_encoder import ReportEncoder, load_tokenizer
 from monai_unimedi.networks.pretrained import load_encoder_weights
 from monai_unimedi.root_cause import root_cause
@@ -53,9 +53,13 @@ def check_sizes(model_dir: str | os.PathLike, sizes: Mapping[str, Any]) -> None:
     """Compares a config's sizes with those that the model was trained with, and published files with their sums.
 
     Raises:
-        ValueError: When they differ; names the options to give. A folder without a card is not checked.
+        ValueError: When they differ; names the options to give. A folder without a card is not checked. When
+            ``model.pt`` may run code: MONAI's loader refuses it too, in many lines.
     """
     check_published(model_dir)
+    weights = Path(model_dir) / "model.pt"
+    if weights.is_file():
+        read_tensors(weights)
     path = Path(model_dir) / CARD
     trained = json.loads(path.read_text(encoding="utf-8"))["sizes"] if path.is_file() else {}
     wrong = {name: value for name, value in trained.items() if name in sizes and sizes[name] != value}

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        return int(arguments.action(arguments))
     except (ValueError, OSError, ImportError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -39,7 +39,7 @@ def _build(arguments: argparse.Namespace) -> int:
         if name not in runs or not folder:
             raise ValueError(f"--run must be NAME=FOLDER with NAME one of {', '.join(runs)}, got {given!r}.")
         runs[name] = Path(folder)
-    for path in build(arguments.output, arguments.bundles, runs, arguments.url):
+    for path in build(arguments.output, arguments.bundles, runs, arguments.url, arguments.wheel):
         print(path)
     print(f"{arguments.output / 'SHA256SUMS'}: publish it where it cannot be changed together with the zips")
     return 0
@@ -94,17 +94,18 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of a finished and evaluated training (default: output/demo, output/downstream/NAME)",
     )
     build.add_argument("--url", default="http://localhost:8000", help="where the zips will lie (default: %(default)s)")
-    build.set_defaults(run=_build)
+    build.add_argument("--wheel", type=Path, help="the package's wheel, published beside the bundles")
+    build.set_defaults(action=_build)
     verify = verbs.add_parser("verify", help="is a zip the published one, and whole; exit status 1 where not")
     verify.add_argument("zip", type=Path, nargs="+")
     verify.add_argument("--sums", type=Path, help="published SHA256SUMS (default: beside the zip)")
     verify.add_argument("--no_sums", action="store_true", help="take the zip on trust")
     verify.add_argument("--schema", type=Path, help="the metadata's JSON schema, on disk")
     verify.add_argument("--quick", action="store_true", help="do not build and export the networks")
-    verify.set_defaults(run=_verify)
+    verify.set_defaults(action=_verify)
     export = verbs.add_parser("export", help="TorchScript, torch.export and ONNX, compared with the network")
     export.add_argument("bundle", type=Path, help="folder of a bundle with models/model.pt")
     export.add_argument("--output", type=Path, help="folder to write (default: the bundle's models/)")
     export.add_argument("--repeats", type=int, default=20, help="runs behind each time (default: %(default)s)")
-    export.set_defaults(run=_export)
+    export.set_defaults(action=_export)
     return parser

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_unimedi.zoo.archive import digest, write_sums, write_zip
+from monai_unimedi import __version__
+from monai_unimedi.zoo.archive import digest, read_sums, write_sums, write_zip
 from monai_unimedi.zoo.checks import check_files, check_metadata
 from monai_unimedi.zoo.readme import PREFIX, downloaded, model_card, training_command
 from monai_unimedi.zoo.weights import copy_weights, read_record
@@ -20,7 +21,9 @@ __all__ = ["build"]
 LEFT_OUT = ("output", "models", "eval", ".gitignore", "__pycache__", ".*")
 
 
-def build(output: Path, bundles: Path, runs: Mapping[str, Path], url: str) -> list[Path]:
+def build(
+    output: Path, bundles: Path, runs: Mapping[str, Path], url: str, wheel: Path | None = None
+) -> list[Path]:
     """Writes ``<name>_v<version>.zip``, ``zoo/<name>.json``, ``models/model_info.json`` and ``SHA256SUMS``.
 
     The same bundles and runs give the same bytes.
@@ -30,6 +33,7 @@ def build(output: Path, bundles: Path, runs: Mapping[str, Path], url: str) -> li
         bundles: the repository's folder of bundles.
         runs: bundle to the folder of its training (``output_dir``, with ``models/`` in it).
         url: where the zips will lie; the argument files and the listing name it.
+        wheel: of the package, published beside the bundles that need it.
 
     Returns:
         The zips.
@@ -37,10 +41,9 @@ def build(output: Path, bundles: Path, runs: Mapping[str, Path], url: str) -> li
     Raises:
         ValueError: When a bundle or a run is not fit to be published.
     """
-    if (output / "SHA256SUMS").is_file():
-        shutil.rmtree(output)
-    if output.exists() and any(output.iterdir()):
-        raise ValueError(f"{output} must be empty or an earlier zoo, but holds other files: name another folder.")
+    _clear(output)
+    if wheel is not None and not wheel.name.startswith(f"monai_unimedi-{__version__}-"):
+        raise ValueError(f"the wheel must be monai_unimedi-{__version__}, got {wheel}.")
     with tempfile.TemporaryDirectory() as scratch:
         staged = [_stage(bundles / name, run, runs, Path(scratch)) for name, run in runs.items()]
         output.mkdir(parents=True, exist_ok=True)
@@ -51,8 +54,20 @@ def build(output: Path, bundles: Path, runs: Mapping[str, Path], url: str) -> li
         bundle = name.split("_v")[0]
         arguments = {"name": bundle, "url": entry["source"], "bundle_dir": "."}
         _write(output / "zoo" / f"{bundle}.json", arguments)
+    if wheel is not None:
+        shutil.copyfile(wheel, output / wheel.name)
     write_sums(output / "SHA256SUMS", [path for path in output.rglob("*") if path.is_file()])
     return zips
+
+
+def _clear(output: Path) -> None:
+    """Removes an earlier zoo: a folder in which every file is one of its sums."""
+    sums = output / "SHA256SUMS"
+    files = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    if files and (not sums.is_file() or files != {*read_sums(sums), sums.name}):
+        raise ValueError(f"{output} must be empty or an earlier zoo, but holds other files: name another folder.")
+    if files:
+        shutil.rmtree(output)
 
 
 def _stage(bundle: Path, run: Path, runs: Mapping[str, Path], scratch: Path) -> Path:

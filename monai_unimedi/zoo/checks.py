@@ -57,7 +57,7 @@ def check_metadata(metadata: Mapping[str, Any]) -> Iterator[str]:
     if needed is None:
         yield "required_packages_version must name monai-unimedi"
     elif Version(needed) > Version(__version__):
-        yield f"monai-unimedi {needed} is needed, {__version__} is installed: pip install --upgrade monai-unimedi"
+        yield f"monai-unimedi {needed} is needed, {__version__} is installed: install the newer one"
 
 
 def check_schema(folder: Path, schema: Path) -> Iterator[str]:

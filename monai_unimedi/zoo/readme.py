@@ -18,7 +18,10 @@ RULES = (  # what is so in the repository -> what is so beside a downloaded bund
         r"Commands are given from the repository's root\. From inside the bundle",
         "Commands are given from the folder that holds the bundle. From inside it",
     ),
-    (r"`pip install -e \.`\s+in\s+the\s+repository", "`pip install monai-unimedi`"),
+    (
+        r"`pip install -e \.`\s+in\s+the\s+repository",
+        "`pip install PATH`, where\nPATH is its wheel, published beside the bundles, or its repository",
+    ),
     (r"pip install -e \.\[", "pip install monai-unimedi["),
     (r"output/demo/models/model\.pt", f"{PREFIX}pretrain/models/model.pt"),
     (r"is what `make demo` leaves behind", f"lies in the bundle `{PREFIX}pretrain`, downloaded beside this one"),

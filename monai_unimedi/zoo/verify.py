@@ -39,7 +39,10 @@ def verify(
         check_sum(path, sums)
     with tempfile.TemporaryDirectory() as scratch:
         folder = unpack(path, Path(scratch))
-        tensors = check_weights(folder / "models")
+        try:
+            tensors = check_weights(folder / "models")
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}".replace(f"{scratch}/", "")) from error
         done = ["sum"] * (sums is not None) + ["entries", "weights"]
         _refuse(path, [*check_files(folder)])
         metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from monai_unimedi import __version__
 from monai_unimedi.networks.checkpoints import read_tensors
 from monai_unimedi.verbs.zoo import main
 from monai_unimedi.zoo.archive import digest, read_sums, unpack, write_sums, write_zip
@@ -120,6 +121,25 @@ def test_a_start_from_unknown_weights_is_not_published(run: Path, tmp_path: Path
 def test_other_files_are_not_written_over(run: Path, tmp_path: Path, repository: Path) -> None:
     with pytest.raises(ValueError, match="must be empty or an earlier zoo"):
         build(run, repository / "bundles", {"segmentation_2d": run}, "https://example.org")
+
+
+def test_a_file_beside_an_earlier_zoo_is_not_removed(zoo: Path, run: Path, repository: Path) -> None:
+    (zoo / "mine.txt").write_text("")
+    with pytest.raises(ValueError, match="must be empty or an earlier zoo"):
+        build(zoo, repository / "bundles", {"segmentation_2d": run}, "https://example.org")
+    (zoo / "mine.txt").unlink()
+    assert build(zoo, repository / "bundles", {"segmentation_2d": run}, "https://example.org")
+
+
+def test_wheel_is_published_with_its_sum(run: Path, tmp_path: Path, repository: Path) -> None:
+    wheels = [tmp_path / f"monai_unimedi-{version}-py3-none-any.whl" for version in (__version__, "9.9.9")]
+    for path in wheels:
+        path.write_bytes(b"wheel")
+    runs = {"segmentation_2d": run}
+    build(tmp_path / "zoo", repository / "bundles", runs, "https://example.org", wheels[0])
+    assert read_sums(tmp_path / "zoo" / "SHA256SUMS")[wheels[0].name] == digest(wheels[0])
+    with pytest.raises(ValueError, match="the wheel must be"):
+        build(tmp_path / "other", repository / "bundles", runs, "https://example.org", wheels[1])
 
 
 def test_corrupted_zip_is_refused(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
