@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -84,8 +85,36 @@ def test_downstream_says_what_is_missing_before_it_installs(
     assert not (tmp_path / "none").exists()
 
 
+def stand_in(folder: Path, status: int) -> Path:
+    """An environment whose python says what it is asked for and ends with a status."""
+    (folder / "bin").mkdir(parents=True)
+    python = folder / "bin" / "python"
+    python.write_text(f'#!/bin/sh\necho "{folder.name}: $@"\nexit {status}\n')
+    python.chmod(0o755)
+    (folder / ".installed").touch()
+    return folder
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="monailabel 0.8.5 needs Python 3.10 or 3.11")
+@pytest.mark.parametrize(("label", "core"), [(0, 0), (1, 0), (0, 1)])
+def test_fast_tier_runs_the_label_apps_tests_then_the_others_and_fails_with_either(
+    repository: Path, tmp_path: Path, label: int, core: int
+) -> None:
+    environments = [
+        f"VENV={stand_in(tmp_path / 'core', core)}",
+        f"LABEL_VENV={stand_in(tmp_path / 'label', label)}",
+        f"PYTHON={sys.executable}",
+    ]
+    done = make(repository, "test", *environments)
+    assert (done.returncode == 0) is (label == core == 0)
+    assert done.stdout.splitlines()[:2] == [
+        "label: -m pytest -q tests/apps",
+        "core: -m pytest -q -n 2 --dist loadfile --ignore=tests/apps tests",
+    ]
+
+
 def test_fast_tier_and_its_script_leave_the_acceptance_scripts_out(repository: Path) -> None:
-    assert "pytest -q -n 2" in planned(repository, "test")
+    assert "pytest -q -n 2" in planned(repository, "test-core")
     assert "--ignore=tests/acceptance" in (repository / "pyproject.toml").read_text()
     assert (repository / ".ci" / "run").read_text().rstrip().endswith("make test")
 

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
 
     sys.argv = ["monailabel", "start_server", "--app", str(APP), "--studies", arguments.studies]
     sys.argv += ["--host", arguments.host, "--port", str(arguments.port)]
-    for key in ("encoder", "model_dir", "labels", "labels_xray"):
+    for key in ("encoder", "trained", "model_dir", "labels", "labels_xray"):
         if getattr(arguments, key):
             sys.argv += ["--conf", key, getattr(arguments, key)]
     sys.argv += ["--uvicorn_app", "unimedi_label.server:app", *others]
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=8000, help="default %(default)s")
     add("--name", action="append", default=[], metavar="SERVER", help="name under which other machines ask for it")
     add("--encoder", metavar="M", help="folder that a pre-training wrote (default output/demo/models, of `make demo`)")
+    add("--trained", metavar="M", help="folder that `make downstream` wrote (default: what lies in bundles/*/models)")
     add("--model_dir", metavar="M", help="where the models' weights go (default apps/unimedi/model)")
     add("--labels", metavar="A,B", help="classes of one's own for CTs, in place of the bundle's")
     add("--labels_xray", metavar="A,B", help="the same for X-rays")

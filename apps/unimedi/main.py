@@ -52,8 +52,8 @@ REMOTE_LIMIT = 200  # series downloaded for embeddings at a request
 class UniMediLabel(MONAILabelApp):
     """What `MONAILabelApp` asks for.
 
-    ``conf``: ``encoder`` (folder of a pre-training), ``bundles``, ``model_dir``, ``labels`` and ``labels_xray`` (names
-    with commas: classes of one's own, which exclude each other).
+    ``conf``: ``encoder`` (folder of a pre-training), ``trained`` (folder that `make downstream` wrote), ``bundles``,
+    ``model_dir``, ``labels`` and ``labels_xray`` (names with commas: classes of one's own, which exclude each other).
     """
 
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, str]) -> None:
@@ -78,7 +78,9 @@ class UniMediLabel(MONAILabelApp):
         bundle, _, key = MODELS[name]
         labels = [one.strip() for one in self.options.get(key, "").split(",") if one.strip()]
         bundles = Path(self.options.get("bundles") or ROOT / "bundles")
-        return BundleWeights(model_dir / name, bundles / bundle, self._encoder(), labels)
+        trained = Path(self.options.get("trained") or bundles) / bundle / "models"
+        found = trained if trained.is_dir() else None
+        return BundleWeights(model_dir / name, bundles / bundle, self._encoder(), labels, found)
 
     def _encoder(self) -> Path:
         given = self.options.get("encoder")

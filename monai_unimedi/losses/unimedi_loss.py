@@ -29,6 +29,7 @@ class UniMediLoss(nn.Module):
         distillation_weight: lambda.
         joint_contrast: one contrast over the rows of all sources, instead of one per source.
         source_weights: weight of each source in the mean, 1 where not named; not for a joint contrast.
+        contrast_weight: of :math:`L_{vl}`, 1 in the paper; 0 learns from images alone.
     """
 
     def __init__(
@@ -38,15 +39,17 @@ class UniMediLoss(nn.Module):
         distillation_weight: float = 0.3,
         joint_contrast: bool = False,
         source_weights: Mapping[str, float] | None = None,
+        contrast_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if distillation_weight < 0 or any(weight < 0 for weight in (source_weights or {}).values()):
-            raise ValueError(f"weights must be >= 0, got {distillation_weight} and {source_weights}")
+        if min(distillation_weight, contrast_weight, *(source_weights or {}).values()) < 0:
+            raise ValueError(f"weights must be >= 0, got {distillation_weight}, {contrast_weight} and {source_weights}")
         self.image_text_loss = image_text_loss
         self.distillation_loss = distillation_loss
         self.distillation_weight = distillation_weight
         self.joint_contrast = joint_contrast
         self.source_weights = dict(source_weights or {})
+        self.contrast_weight = contrast_weight
 
     @property
     def teacher_temperature(self) -> float:
@@ -78,7 +81,7 @@ class UniMediLoss(nn.Module):
         contrasts = self._contrasts(outputs)
         distilled = self._distil(outputs)
         terms = {"loss_vl": contrasts["joint"] if self.joint_contrast else self._mean(contrasts)}
-        loss = terms["loss_vl"]
+        loss = self.contrast_weight * terms["loss_vl"]
         for name in ("loss_icl", "loss_pcl") if distilled else ():
             terms[name] = self._mean({source: named[name] for source, named in distilled.items()}, of=outputs)
             loss = loss + self.distillation_weight * terms[name]

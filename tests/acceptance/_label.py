@@ -25,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 OUTPUT = REPOSITORY / "output" / "acceptance" / "label"
 APP = REPOSITORY / "apps" / "unimedi"
 ENCODER = REPOSITORY / "output" / "demo" / "models"
+TRAINED = REPOSITORY / "output" / "downstream"
 NAMES = ["nodule", "consolidation", "ground_glass", "pleural_effusion", "pneumothorax", "cardiomegaly"]
 INFER = {"result_extension": ".nrrd", "result_dtype": "uint8"}  # as 3D Slicer asks
 START_LIMIT = 600.0  # seconds
@@ -41,13 +42,22 @@ def need_encoder() -> None:
         raise SystemExit("there is no pre-trained encoder: run `make demo` first")
 
 
-def phantoms(count: int, kinds: tuple[str, ...] = ("3d", "2d")) -> dict[str, list[dict[str, Any]]]:
+def need_trained(*bundles: str) -> None:
+    missing = [name for name in bundles if not (TRAINED / name / "models" / "model.pt").is_file()]
+    if missing:
+        raise SystemExit(f'there are no weights that segment: run `make downstream BUNDLE="{" ".join(missing)}"` first')
+
+
+def phantoms(
+    count: int, kinds: tuple[str, ...] = ("3d", "2d"), ct_shape: tuple[int, int, int] = (48, 48, 16)
+) -> dict[str, list[dict[str, Any]]]:
     """By source, rows of synthetic patients with absolute ``image`` and ``lesion_mask``."""
     from monai_unimedi.data.phantom import ensure_phantom
 
     sizes = {kind: count if kind in kinds else 0 for kind in ("2d", "3d")}
     few = dict.fromkeys(sizes, 2)
-    lists = ensure_phantom(OUTPUT / f"phantom_{count}", num_training=few, num_validation=few, num_test=sizes)
+    folder = OUTPUT / f"phantom_{count}_{ct_shape[0]}"
+    lists = ensure_phantom(folder, num_training=few, num_validation=few, num_test=sizes, ct_shape=ct_shape)
     found = {}
     for kind in kinds:
         path = Path(lists[kind])

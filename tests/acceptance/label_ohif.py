@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The app before Orthanc, with CT and DX studies, and the OHIF viewer in headless Chromium.
 
-Study list, MONAI Label panel, Run, overlay in all three views; a label stored as DICOM SEG, read back whole under its
-names, and trained on; X-rays by their own filter. Screenshots (phantoms only) go to ``output/acceptance/label/ohif``.
-Everything runs in a network namespace that has loopback only.
+Study list, MONAI Label panel, Run, and the overlay: in each of the three views the coloured pixels are held against
+the label that the app answers with, pixel by pixel, by the view's own map to the patient's coordinates. A label stored
+as DICOM SEG, read back whole under its names, and trained on; X-rays by their own filter. Screenshots (phantoms only)
+go to ``output/acceptance/label/ohif``. Everything runs in a network namespace that has loopback only. The app answers
+with the weights of ``make downstream``.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -23,9 +26,11 @@ from _label import (
     LABEL_INFO,
     NAMES,
     OUTPUT,
+    TRAINED,
     Server,
     Steps,
     free_port,
+    need_trained,
     phantoms,
     slicer_client,
     true_numbers,
@@ -35,6 +40,10 @@ from _label import (
 
 FOLDER = OUTPUT / "ohif"
 STUDIES = 4
+CT_SHAPE = (128, 128, 64)  # 3 x 3 x 5 mm: finer than what the network sees
+OPTIONS = ("--trained", str(TRAINED))
+OVERLAP = 0.8  # Dice of the coloured pixels with the label's, in each view
+COLOURED = 24  # how far a pixel is from grey
 BROWSER = (
     *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1600,1000"),
     *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
@@ -44,23 +53,34 @@ CONNECT = (
     "?.closest('tr').querySelector('button')"
 )
 ANSWERED = "return performance.getEntriesByType('resource').some(e => e.name.includes('/infer/'))"
-VIEWS = (
-    "return [...document.querySelectorAll('canvas')].map(e => e.getBoundingClientRect())"
-    ".filter(r => r.width > 100).map(r => [r.left, r.top, r.width, r.height])"
-)
+# Each view moves along its own axis to a point of the patient (LPS, mm).
+SHOW = """
+for (const { viewport } of cornerstone.getEnabledElements()) {
+  const { focalPoint, position, viewPlaneNormal: n } = viewport.getCamera();
+  const away = n.reduce((sum, x, i) => sum + x * (arguments[0][i] - focalPoint[i]), 0);
+  const moved = p => p.map((x, i) => x + away * n[i]);
+  viewport.setCamera({ focalPoint: moved(focalPoint), position: moved(position) });
+  viewport.render();
+}"""
+# Of each view: its rectangle on the page, and where its corner and the next pixels right and down lie in the patient.
+VIEWS = """
+return cornerstone.getEnabledElements().map(({ viewport }) => {
+  const box = viewport.canvas.getBoundingClientRect();
+  const places = [[0, 0], [1, 0], [0, 1]].map(at => [...viewport.canvasToWorld(at)]);
+  return { box: [box.left, box.top, box.width, box.height], places };
+});"""
 WAIT = float(os.environ.get("UNIMEDI_BROWSER_SECONDS") or 240)
 
 
 def main() -> int:
     in_own_network()
-    rows = phantoms(10)
+    need_trained("segmentation_2d", "segmentation_3d")
+    rows = phantoms(10, ct_shape=CT_SHAPE)
     rows["3d"] = [row for row in rows["3d"] if true_numbers(row)[0].any()]  # DICOM SEG holds no empty label
-    rows["3d"].sort(key=lambda row: not crosses_every_view(row))
+    rows["3d"].sort(key=lambda row: -len(set(true_numbers(row)[0].ravel().tolist())))
     steps = Steps()
-    shutil.rmtree(FOLDER / "cache", ignore_errors=True)
-    given = os.environ.get("UNIMEDI_LABEL_BUNDLE_MODELS")  # weights that segment something, for the pictures
-    if given:
-        shutil.copytree(given, FOLDER / "models" / "segmentation", dirs_exist_ok=True)
+    for name in ("cache", "models"):
+        shutil.rmtree(FOLDER / name, ignore_errors=True)
     with Orthanc(FOLDER / "orthanc", free_port()) as orthanc:
         series = [ct_series(row["image"], f"phantom_{n}") for n, row in enumerate(rows["3d"][:STUDIES])]
         pictures = [dx_image(row["image"], f"xray_{n}") for n, row in enumerate(rows["2d"][:2])]
@@ -68,20 +88,16 @@ def main() -> int:
             orthanc.send(one)
         uids = [str(found[0].SeriesInstanceUID) for found in series]
         environment = {"MONAI_LABEL_DICOMWEB_CACHE_PATH": str(FOLDER / "cache")}
-        with Server(f"{orthanc.url}/dicom-web", FOLDER, environment, port=8000) as server:  # as OHIF fills it in
+        store = f"{orthanc.url}/dicom-web"
+        with Server(store, FOLDER, environment, OPTIONS, port=8000) as server:  # as OHIF fills it in
             client = slicer_client().MONAILabelClient(server.url, tmpdir=str(FOLDER))
             with_client(client, uids, rows["3d"], steps)
-            in_browser(server.url, str(series[0][0].StudyInstanceUID), steps)
+            answer = client.infer("segmentation", uids[0], dict(INFER))[0]
+            in_browser(server.url, str(series[0][0].StudyInstanceUID), answer, steps)
         with steps.step("labels come back whole, under their names"):
             read_back(orthanc.url, uids, rows["3d"])
         xrays(orthanc.url, [str(one.SeriesInstanceUID) for one in pictures], steps)
     return steps.end("Orthanc and OHIF")
-
-
-def crosses_every_view(row: dict[str, Any]) -> bool:
-    """Whether a finding lies in the middle slice along each axis: what the three views show first."""
-    numbers, _ = true_numbers(row)
-    return all(numbers.take(size // 2, axis).any() for axis, size in enumerate(numbers.shape))
 
 
 def with_client(client: Any, uids: list[str], rows: list[Any], steps: Steps) -> None:
@@ -140,7 +156,7 @@ def xrays(url: str, uids: list[str], steps: Steps) -> None:
         "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": '{"Modality": "DX"}',
     }
     shutil.rmtree(FOLDER / "cache_dx", ignore_errors=True)
-    with Server(f"{url}/dicom-web", FOLDER, environment) as server:
+    with Server(f"{url}/dicom-web", FOLDER, environment, OPTIONS) as server:
         client = slicer_client().MONAILabelClient(server.url, tmpdir=str(FOLDER))
         with steps.step("X-rays of the DICOMweb server"):
             assert client.info()["datastore"]["total"] == len(uids)
@@ -149,7 +165,7 @@ def xrays(url: str, uids: list[str], steps: Steps) -> None:
             assert client.infer("findings", uids[0], {"text": "Cardiomegaly."})[1]["places"]
 
 
-def in_browser(url: str, study: str, steps: Steps) -> None:
+def in_browser(url: str, study: str, answer: str, steps: Steps) -> None:
     try:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
@@ -167,7 +183,7 @@ def in_browser(url: str, study: str, steps: Steps) -> None:
     browser.set_script_timeout(WAIT)
     browser.set_page_load_timeout(WAIT)
     try:
-        drive(browser, url, study, steps)
+        drive(browser, url, study, answer, steps)
     finally:
         (FOLDER / "browser.log").write_text(json.dumps(browser.get_log("browser"), indent=1))
         browser.quit()
@@ -187,7 +203,8 @@ def wait_for(browser: Any, condition: Any, what: str) -> None:
     raise TimeoutError(f"{what} did not appear in {WAIT:.0f} s")
 
 
-def drive(browser: Any, url: str, study: str, steps: Steps) -> None:
+def drive(browser: Any, url: str, study: str, answer: str, steps: Steps) -> None:
+    numbers, matrix = label_of(answer)
     with steps.step("OHIF: study list"):
         browser.get(f"{url}/ohif/")
         wait_for(browser, lambda: "phantom_0" in text_of(browser), "the study list")
@@ -201,31 +218,77 @@ def drive(browser: Any, url: str, study: str, steps: Steps) -> None:
         wait_for(browser, lambda: "Auto-Segmentation" in text_of(browser), "the models")
         time.sleep(5)
         browser.save_screenshot(str(FOLDER / "panel.png"))
-    with steps.step("OHIF: Run, overlay in three views"):
-        before = colours(browser)
+    with steps.step("OHIF: Run, overlay in three views, on the label's own pixels"):
+        browser.execute_script(SHOW, middle_of(numbers, matrix))
+        time.sleep(5)
+        before = picture(browser)
         browser.execute_script("document.querySelector('button.actionButton[title^=\"Run\"]').click()")
         wait_for(browser, lambda: browser.execute_script(ANSWERED), "the answer")
         time.sleep(20)
         browser.save_screenshot(str(FOLDER / "overlay.png"))
-        after = colours(browser)
-        print(f"  coloured pixels in the three views before {before}, after {after}")
-        assert all(more > less for less, more in zip(before, after))
+        after = picture(browser)
+        views = [overlap(before, after, view, numbers, matrix) for view in browser.execute_script(VIEWS)]
+        print(f"  of the label in each view: {', '.join(f'{n} pixels, Dice {dice:.3f}' for n, dice in views)}")
+        assert len(views) == 3 and all(count > 0 and dice > OVERLAP for count, dice in views)
 
 
-def colours(browser: Any) -> list[int]:
-    """Pixels that are not grey in each of the three views; the scan itself is grey."""
-    import io
+def label_of(path: str) -> tuple[Any, Any]:
+    """Numbers (X, Y, Z) of a label and its voxel-to-world matrix (4, 4), LPS, mm."""
+    import numpy as np
+    import SimpleITK
 
+    image = SimpleITK.ReadImage(path)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.asarray(image.GetDirection()).reshape(3, 3) @ np.diag(image.GetSpacing())
+    matrix[:3, 3] = image.GetOrigin()
+    return SimpleITK.GetArrayFromImage(image).T, matrix
+
+
+def middle_of(numbers: Any, matrix: Any) -> list[float]:
+    """A place (LPS, mm) where all three slices show much of the label: where the product of their voxels is largest."""
+    import numpy as np
+
+    found = numbers > 0
+    assert found.any(), "the app found nothing in this phantom: there is no overlay to see"
+    sums = [found.sum(tuple({0, 1, 2} - {axis})) for axis in range(3)]
+    shown = found * sums[0][:, None, None] * sums[1][None, :, None] * sums[2][None, None, :].astype(float)
+    index = np.unravel_index(shown.argmax(), shown.shape)
+    return [float(value) for value in (matrix @ [*index, 1])[:3]]
+
+
+def picture(browser: Any) -> Any:
+    """What the browser shows, (height, width, 3)."""
     import numpy as np
     from PIL import Image
 
-    picture = np.asarray(Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")).astype(int)
-    counts = []
-    for box in browser.execute_script(VIEWS)[:3]:
-        left, top, width, height = (int(value) for value in box)
-        middle = picture[top + height // 4 : top + 3 * height // 4, left + width // 8 : left + 7 * width // 8]
-        counts.append(int((middle.max(2) - middle.min(2) > 24).sum()))
-    return counts
+    return np.asarray(Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")).astype(int)
+
+
+def overlap(before: Any, after: Any, view: Any, numbers: Any, matrix: Any) -> tuple[int, float]:
+    """Pixels of a view that the label should colour, and the Dice of those with the ones that Run coloured.
+
+    Args:
+        before: what the browser showed; the scan itself is grey.
+        after: the same after Run.
+        view: its rectangle and its map to the patient.
+        numbers: of the label (X, Y, Z).
+        matrix: voxel to world (4, 4), LPS, mm.
+    """
+    import numpy as np
+
+    left, top, width, height = (int(value) for value in view["box"])
+    corner, right, down = (np.asarray(place) for place in view["places"])
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    world = corner + x[..., None] * (right - corner) + y[..., None] * (down - corner)
+    inverse = np.linalg.inv(matrix)
+    index = np.round(world @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
+    inside = ((index >= 0) & (index < numbers.shape)).all(-1)
+    expected = np.zeros((height, width), bool)
+    expected[inside] = numbers[tuple(index[inside].T)] > 0
+    here = slice(top, top + height), slice(left, left + width)
+    coloured = [np.ptp(one[here], axis=-1) > COLOURED for one in (before, after)]
+    found = coloured[1] & ~coloured[0] & inside
+    return int(expected.sum()), float(2 * (found & expected).sum() / max(1, found.sum() + expected.sum()))
 
 
 def click(browser: Any, text: str) -> None:

@@ -31,6 +31,7 @@ def main() -> int:
     with Server(studies, FOLDER) as server:
         first = timed(lambda: infer(server.url, "large"))
         wait = info_under_load(server.url)
+        print(f"up {server.seconds:.1f} s, first segmentation {first:.2f} s, /info {wait:.2f} s", flush=True)
         failures = mixed(server.url, label)
         growth = memory_growth(server)
     limits = {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tiny encoder, synthetic studies, and the server in process. Without monailabel these tests skip:
-``make test-label`` runs them in the environment of its own that ``make label`` makes too."""
+``make test`` and ``make test-label`` run them in the environment of its own that ``make label`` makes too."""
 
 from __future__ import annotations
 

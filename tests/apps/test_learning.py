@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,22 @@ def test_split_is_stable_and_leaves_both_sides_filled() -> None:
     assert split_cases(ids[::-1], 0.25) == (training, validation)
     assert [len(part) for part in split_cases(ids[:2], 0.01)] == [1, 1]
     assert [len(part) for part in split_cases(ids[:2], 0.99)] == [1, 1]
+
+
+def test_validation_cases_hold_classes_that_training_has_too() -> None:
+    from unimedi_label.training import split_cases
+
+    ids = [f"case_{number}" for number in range(8)]
+    empty = dict.fromkeys(ids, ())
+    order = split_cases(ids, 0.25)[1]
+    for place in range(6):
+        present = empty | {ids[place]: (1,), ids[place + 1]: (1, 2), ids[place + 2]: (2,)}
+        training, validation = split_cases(ids, 0.25, present)
+        assert (len(training), len(validation)) == (6, 2)
+        assert any(present[case] for case in training)
+        assert all(present[case] for case in validation)
+    assert split_cases(ids, 0.25, empty)[1] == order
+    assert split_cases(ids, 0.25, empty | {ids[0]: (1,)})[0].count(ids[0]) == 1
 
 
 def test_too_few_labels_are_told(client: Any) -> None:
@@ -210,3 +227,21 @@ def test_without_any_weights_the_remedy_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError, match="make demo"):
         BundleWeights(tmp_path / "w", tmp_path, None).ensure()
+
+
+def test_trained_weights_take_the_place_of_untrained_ones(encoder_dir: Path, tmp_path: Path) -> None:
+    from unimedi_label.weights import BundleWeights
+
+    bundle = Path(__file__).resolve().parents[2] / "bundles" / "segmentation_3d"
+    fresh = BundleWeights(tmp_path / "w", bundle, encoder_dir, trained=tmp_path / "trained")
+    fresh.ensure()
+    assert "fresh decoder" in fresh.stats()["weights"]
+    shutil.copytree(tmp_path / "w", tmp_path / "trained")
+    state = {name: value + 1 for name, value in torch.load(fresh.file, weights_only=True).items()}
+    torch.save(state, tmp_path / "trained" / "model.pt")
+    fresh.ensure()
+    assert fresh.file.read_bytes() == (tmp_path / "trained" / "model.pt").read_bytes()
+    assert fresh.stats()["weights"] == "trained bundle segmentation_3d"
+    torch.save({}, tmp_path / "trained" / "model.pt")
+    fresh.ensure()
+    assert fresh.file.read_bytes() != (tmp_path / "trained" / "model.pt").read_bytes()

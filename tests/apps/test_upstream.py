@@ -78,9 +78,11 @@ def test_batch_inference_works_without_a_gpu(client: Any) -> None:
 def test_second_start_is_refused_from_the_first_request_on(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
     from monailabel.utils.async_tasks import utils
 
+    is_over = threading.Event()
+
     def slow(task: dict[str, Any], method: str, callback: Any = None) -> None:
         task["status"] = "RUNNING"
-        time.sleep(0.5)
+        is_over.wait(60)
         task["status"] = "DONE"
 
     monkeypatch.setattr(utils, "_task_func", slow)
@@ -95,8 +97,11 @@ def test_second_start_is_refused_from_the_first_request_on(monkeypatch: pytest.M
         thread.join()
     assert sorted(found) == [200, 429, 429, 429, 429]
     assert client.get("/train/?check_if_running=true").status_code == 200
-    time.sleep(0.8)
-    assert client.get("/train/?check_if_running=true").status_code == 404
+    is_over.set()
+    ended = time.monotonic() + 60
+    while client.get("/train/?check_if_running=true").status_code != 404:
+        assert time.monotonic() < ended
+        time.sleep(0.05)
 
 
 def test_a_task_that_cannot_start_does_not_block_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ SEEN_ELSEWHERE = {  # in the lists' hashes, or on the network, the loss and the 
     *("datalist_2d", "datalist_3d", "on_bad_report", "validation_fraction", "max_tokens", "vocab_size"),
     *("text_pooling", "text_hidden_size", "text_num_layers", "text_num_heads", "contrast_view"),
     *("mask_ratio", "visible_only", "head_dim", "bottleneck_dim", "num_prototypes", "temperature"),
-    *("joint_contrast", "centring", "student_temperature", "lr", "betas", "weight_decay"),
+    *("joint_contrast", "contrast_weight", "centring", "student_temperature", "lr", "betas", "weight_decay"),
 }
 
 

@@ -45,6 +45,21 @@ def parts(outputs: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]
     return terms
 
 
+def test_contrast_has_a_weight_and_none_leaves_images_alone() -> None:
+    outputs = {"2d": output(6, 0)}
+    outputs["2d"]["text_embedding"].requires_grad_()
+    loss, terms = make(distillation_weight=0.3, contrast_weight=0.5)(outputs)
+    distilled = 0.3 * (terms["loss_icl"] + terms["loss_pcl"])
+    assert loss.item() == pytest.approx((0.5 * terms["loss_vl"] + distilled).item(), rel=1e-6)
+    loss, terms = make(distillation_weight=1.0, contrast_weight=0.0)(outputs)
+    assert loss.item() == pytest.approx((terms["loss_icl"] + terms["loss_pcl"]).item(), rel=1e-6)
+    loss.backward()
+    gradient = outputs["2d"]["text_embedding"].grad
+    assert gradient is not None and not gradient.any()
+    with pytest.raises(ValueError, match="weights must be >= 0"):
+        make(contrast_weight=-1.0)
+
+
 def test_sum_is_the_mean_over_sources() -> None:
     outputs = {"2d": output(6, 0), "3d": output(4, 1)}
     loss, terms = make(distillation_weight=0.3)(outputs)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fine-tuning on submitted labels: the bundle's own training, and weights that are published only when better.
 
-The cases are split into training and validation by their ids, so that a case stays where it is as labels come in.
+The cases are split into training and validation by their ids and classes, so that a case stays where it is as labels
+come in, and that validation can tell better from worse.
 The published weights are judged on the validation cases first; new ones take their place when they are better there.
 """
 
@@ -12,7 +13,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,36 @@ MIN_BATCH = 2  # of the bundle's sampler
 METRIC = "val_dice"
 
 
-def split_cases(ids: Sequence[str], fraction: float) -> tuple[list[str], list[str]]:
+def split_cases(
+    ids: Sequence[str], fraction: float, present: Mapping[str, Collection[int]] | None = None
+) -> tuple[list[str], list[str]]:
     """Training and validation cases, at least one each, the same ones as more come in where the counts allow.
+
+    Dice says nothing of a case in which nothing is drawn, and a class that no training case has cannot be learnt:
+    cases whose classes remain in training go to validation first, then others with a class, empty ones last.
 
     Args:
         ids: at least two.
         fraction: share of validation cases, between 0 and 1.
+        present: the classes in each case; all alike where None.
     """
     order = sorted(ids, key=lambda case: hashlib.sha256(case.encode()).hexdigest())
     count = min(max(1, round(len(order) * fraction)), len(order) - 1)
-    return sorted(order[count:]), sorted(order[:count])
+    classes = {case: set(present[case]) if present else {1} for case in order}
+    chosen: list[str] = []
+
+    def left(case: str) -> list[set[int]]:
+        return [classes[other] for other in order if other != case and other not in chosen]
+
+    for is_fit in (
+        lambda case: classes[case] and classes[case] <= set[int]().union(*left(case)),
+        lambda case: classes[case] and any(left(case)),
+        lambda case: True,
+    ):
+        for case in order:
+            if len(chosen) < count and case not in chosen and is_fit(case):
+                chosen.append(case)
+    return sorted(set(order) - set(chosen)), sorted(chosen)
 
 
 class FineTuneTask(TrainTask):
@@ -83,11 +104,11 @@ class FineTuneTask(TrainTask):
         folder = self.weights.folder / "training"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        cases, refused = self._masks(datastore, folder / "masks")
+        cases, present, refused = self._masks(datastore, folder / "masks")
         if len(cases) < MIN_LABELS:
             why = f"; refused: {'; '.join(refused)}" if refused else ""
             raise ValueError(f"Fine-tuning needs at least {MIN_LABELS} labelled images, got {len(cases)}{why}")
-        lists = self._datalist(folder, cases, float(options["val_split"]))
+        lists = self._datalist(folder, cases, present, float(options["val_split"]))
         options["batch_size"] = max(MIN_BATCH, min(int(options["batch_size"]), len(lists["training"])))
         try:
             before, after, epoch = self._run(folder, options)
@@ -118,10 +139,11 @@ class FineTuneTask(TrainTask):
             best_metric=best or 0.0, published=is_better, history=history[-100:],
         )  # fmt: skip
 
-    def _masks(self, datastore: Any, folder: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
-        """Rows by case, and what was refused and why."""
+    def _masks(self, datastore: Any, folder: Path) -> tuple[dict[str, dict[str, str]], dict[str, list[int]], list[str]]:
+        """Rows by case, the classes in each, and what was refused and why."""
         classes, is_exclusive = self.weights.classes()
         cases: dict[str, dict[str, str]] = {}
+        present: dict[str, list[int]] = {}
         refused: list[str] = []
         for number, pair in enumerate(datastore.datalist()):
             image, label = own_file(Path(pair["image"])), Path(pair["label"])
@@ -131,21 +153,28 @@ class FineTuneTask(TrainTask):
                     continue
                 info = datastore.get_label_info(case, "final")
                 target = folder / f"{number:06d}"
-                mask_for_training(image, label, info, classes, is_exclusive, target)
+                found = mask_for_training(image, label, info, classes, is_exclusive, target)
                 suffix = ".png" if self.dimension == 2 else ".nii.gz"
                 cases[case] = {"id": case, "patient": case, "image": str(image), "mask": str(target) + suffix}
+                present[case] = found
             except (ValueError, OSError) as error:
                 refused.append(f"{case}: {error}")
-        return cases, refused
+        return cases, present, refused
 
-    def _datalist(self, folder: Path, cases: Mapping[str, dict[str, str]], val_split: float) -> dict[str, Any]:
+    def _datalist(
+        self,
+        folder: Path,
+        cases: Mapping[str, dict[str, str]],
+        present: Mapping[str, Collection[int]],
+        val_split: float,
+    ) -> dict[str, Any]:
         if not 0 < val_split < 1:
             raise ValueError(f"val_split must lie between 0 and 1, got {val_split}.")
         classes, is_exclusive = self.weights.classes()
         key = "label" if is_exclusive else "lesion_mask"
         names = {"labels": dict(enumerate(["background", *classes]))} if is_exclusive else {"label_names": classes}
         lists: dict[str, Any] = {}
-        for section, ids in zip(("training", "validation"), split_cases(list(cases), val_split)):
+        for section, ids in zip(("training", "validation"), split_cases(list(cases), val_split, present)):
             lists[section] = [
                 {key if name == "mask" else name: value for name, value in cases[case].items()} for case in ids
             ]

@@ -25,6 +25,7 @@ from . import RESEARCH_USE
 
 __all__ = ["BundleWeights", "shown_name", "write_whole"]
 
+PARTS = ("encoder.json", "model.pt")
 FRESH = "pre-trained encoder, fresh decoder: not trained to segment yet"
 
 
@@ -55,30 +56,38 @@ class BundleWeights:
         bundle: the bundle's folder.
         encoder: folder of the pre-trained encoder, used where the bundle has no weights.
         labels: classes that exclude each other, in place of the bundle's own; the decoder then starts fresh.
+        trained: folder of the bundle's trained weights; its own ``models`` where None.
     """
 
     def __init__(
-        self, folder: Path, bundle: Path, encoder: Path | None = None, labels: Sequence[str] | None = None
+        self,
+        folder: Path,
+        bundle: Path,
+        encoder: Path | None = None,
+        labels: Sequence[str] | None = None,
+        trained: Path | None = None,
     ) -> None:
         self.folder, self.bundle, self.encoder = Path(folder), Path(bundle), encoder
+        self.trained = Path(trained) if trained else self.bundle / "models"
         self.labels = list(labels) if labels else None
         self.file, self.card = self.folder / "model.pt", self.folder / "encoder.json"
         self.stats_file = self.folder / "stats.json"
 
     def ensure(self) -> None:
-        """Puts the first weights in place; a folder that has some is left alone.
+        """Puts the first weights in place; a folder that has some is left alone, unless they were never trained and
+        the bundle's now are.
 
         Raises:
             FileNotFoundError: When the bundle has no weights and there is no pre-trained encoder.
             ValueError: When the folder's weights are of other labels.
         """
-        if self.file.is_file() and self.card.is_file():
+        is_trained = self.labels is None and all((self.trained / name).is_file() for name in PARTS)
+        if self.file.is_file() and self.card.is_file() and not (is_trained and self.stats().get("weights") == FRESH):
             self._check_labels()
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        trained = self.bundle / "models"
-        if self.labels is None and (trained / "model.pt").is_file() and (trained / "encoder.json").is_file():
-            self.publish(trained, {"weights": f"trained bundle {self.bundle.name}"})
+        if is_trained:
+            self.publish(self.trained, {"weights": f"trained bundle {self.bundle.name}"})
         else:
             self._start_fresh()
 
@@ -160,7 +169,7 @@ class BundleWeights:
             before.mkdir(exist_ok=True)
             for path in (self.file, self.card):
                 shutil.copyfile(path, before / path.name)
-        for name in ("encoder.json", "model.pt"):  # the file that is watched comes last
+        for name in PARTS:  # the file that is watched comes last
             aside = self.folder / f".{name}.part"
             shutil.copyfile(source / name, aside)
             aside.replace(self.folder / name)

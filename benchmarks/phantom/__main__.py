@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The evidence: every part of the method left out, changed or kept, in the same trainer on the same phantoms.
+
+    python -m benchmarks.phantom [--tiers 1] [--seeds 0 1 2] [--budget demo]
+    python -m benchmarks.phantom --budget smoke             # every row of tiers 1 and 2 once, in minutes
+    python -m benchmarks.phantom --rows full --guard OLD.csv
+
+A row is a set of options of the pre-training bundle (``rows.json``); a run is a row with a seed. Runs that
+``results.csv`` lists are not done again, one that was killed goes on where it was. Each finished run adds its figures
+to the file, with the commit; ``tables.md`` is made of it. ``--guard`` compares the row ``full`` with older results,
+seed by seed, and ends with 1 where the mean of a main figure fell by more than 0.02.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.bundle_command import REPOSITORY
+from benchmarks.phantom.results import append, done, read
+from benchmarks.phantom.runs import BUDGETS, ROWS, SECONDS, Run, commit, execute, make_phantoms, planned
+from benchmarks.phantom.tables import falls, table
+
+HERE = Path(__file__).parent
+
+
+def main(words: list[str] | None = None) -> int:
+    """Runs what is missing, writes the table, guards; the exit status."""
+    options = parse(words)
+    names = options.rows or [name for name, row in ROWS.items() if row["tier"] in options.tiers]
+    runs = planned(names, options.seeds, options.budget)
+    finished = done(read(options.results))
+    missing = [run for run in runs if run not in finished]
+    seconds = [spent for run, spent in finished.items() if run.budget == options.budget]
+    each = statistics.median(seconds) if seconds else SECONDS[options.budget]
+    print(f"{len(runs) - len(missing)} of {len(runs)} runs are done; the others take about {estimate(missing, each)}")
+    if options.dry_run:
+        return 0
+    make_phantoms(options.output, options.budget, threads(options))
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda run: do(run, options), missing))
+    text = table(read(options.results), options.budget, names=names)
+    (options.output / options.budget / "tables.md").write_text(text, encoding="utf-8")
+    print(text)
+    return guard(options)
+
+
+def parse(words: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.phantom", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--tiers", type=int, nargs="+", help="1, 2 or both (default: 1; both for the budget smoke)")
+    add("--rows", nargs="+", metavar="ROW", help="these rows alone")
+    add("--seeds", type=int, nargs="+", help="default: 0 1 2; 0 for the budget smoke")
+    add("--budget", choices=list(BUDGETS), default="demo")
+    add("--output", type=Path, default=REPOSITORY / "output" / "evidence", help="folder of the runs")
+    add("--results", type=Path, help="default: results.csv beside this file; in the output folder for smoke")
+    add("--jobs", type=int, default=1, help="runs at a time, each on its share of the cores")
+    add("--guard", type=Path, metavar="CSV", help="older results to compare the row full with")
+    add("--dry_run", action="store_true", help="say what is missing and how long it takes")
+    options = parser.parse_args(words)
+    is_smoke = options.budget == "smoke"
+    options.output = options.output.resolve()
+    options.tiers = options.tiers or ([1, 2] if is_smoke else [1])
+    options.seeds = options.seeds if options.seeds is not None else [0] if is_smoke else [0, 1, 2]
+    options.results = options.results or (options.output / "smoke.csv" if is_smoke else HERE / "results.csv")
+    return options
+
+
+def do(run: Run, options: argparse.Namespace) -> None:
+    """One run, its figures and its line on the screen."""
+    version, start = commit(), time.monotonic()
+    metrics = execute(run, options.output, threads(options))
+    training = json.loads((run.folder(options.output) / "training.json").read_text(encoding="utf-8"))
+    seconds = time.monotonic() - start
+    append(options.results, run, metrics, training["steps"], seconds, version)
+    print(f"{run.row}, seed {run.seed}: done in {seconds:.0f} s", flush=True)
+
+
+def threads(options: argparse.Namespace) -> int:
+    """Of one run."""
+    return max(1, (os.cpu_count() or 1) // int(options.jobs))
+
+
+def estimate(missing: list[Run], each: float) -> str:
+    """As hours and minutes, one run after the other."""
+    minutes = round(len(missing) * each / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def guard(options: argparse.Namespace) -> int:
+    """1 where a main figure of the full method fell."""
+    if options.guard is None:
+        return 0
+    found = falls(read(options.guard), read(options.results), options.budget)
+    print("\n".join(found) or "the guard holds: no mean of a main figure fell by more than 0.02")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
