@@ -36,7 +36,7 @@ from unimedi_label.segmentation import SegmentationTask  # noqa: E402
 from unimedi_label.strategies import EmbeddingDiversity, SimilarCase, TextSearch, Uncertainty  # noqa: E402
 from unimedi_label.studies import RemoteStudies, Studies  # noqa: E402
 from unimedi_label.training import FineTuneTask  # noqa: E402
-from unimedi_label.weights import BundleWeights  # noqa: E402
+from unimedi_label.weights import BundleWeights, bundle_folder  # noqa: E402
 
 import monai_unimedi  # noqa: E402
 
@@ -78,9 +78,11 @@ class UniMediLabel(MONAILabelApp):
         bundle, _, key = MODELS[name]
         labels = [one.strip() for one in self.options.get(key, "").split(",") if one.strip()]
         bundles = Path(self.options.get("bundles") or ROOT / "bundles")
-        trained = Path(self.options.get("trained") or bundles) / bundle / "models"
+        folder = bundle_folder(bundles, bundle)
+        given = self.options.get("trained")
+        trained = (Path(given) / bundle if given else folder) / "models"
         found = trained if trained.is_dir() else None
-        return BundleWeights(model_dir / name, bundles / bundle, self._encoder(), labels, found)
+        return BundleWeights(model_dir / name, folder, self._encoder(), labels, found)
 
     def _encoder(self) -> Path:
         given = self.options.get("encoder")

@@ -4,9 +4,9 @@
     python tests/acceptance/zoo_label.py [ZOO]
 
 ZOO is what ``zoo build`` wrote (default ``output/zoo``). In the app's environment (`make label-install`) MONAI's stock
-command downloads the pre-training and both segmentation bundles from loopback. The app finds its bundles by their names
-in the repository, so links of these names stand beside the downloads. It must publish the downloaded weights, tensor by
-tensor, and answer for phantoms with masks on their grids that find something. The last line holds the counts.
+command downloads the pre-training and both segmentation bundles from loopback. The app must publish the downloaded
+weights, tensor by tensor, and answer for phantoms with masks on their grids that find something. The last line holds
+the counts.
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ COUNT = 4  # images of a kind
 
 
 def download(archives: list[Path], folder: Path) -> None:
-    """By MONAI's stock command; links by the repository's names."""
-    (folder / "bundles").mkdir(parents=True)
+    """By MONAI's stock command."""
+    folder.mkdir(parents=True)
     with serving(archives[0].parent) as url:
         for path in archives:
             name = path.stem.split("_v")[0]
             arguments = ["--name", name, "--url", f"{url}/{path.name}", "--bundle_dir", str(folder)]
             words = [sys.executable, "-m", "monai.bundle", "download", *arguments]
             subprocess.run(words, check=True, env=clean(), capture_output=True)
-            (folder / "bundles" / name.removeprefix("unimedi_")).symlink_to(folder / name)
 
 
 def check_weights(server: Server, name: str) -> None:
@@ -76,7 +75,7 @@ def main(argv: list[str]) -> int:
     rows = phantoms(COUNT)
     studies = studies_of(FOLDER / "studies", rows)
     steps, found = Steps(), {}
-    with Server(studies, FOLDER / "app", options=("--conf", "bundles", str(FOLDER / "bundles"))) as server:
+    with Server(studies, FOLDER / "app", options=("--conf", "bundles", str(FOLDER))) as server:
         for name, (_, _, kind) in MODELS.items():
             with steps.step(f"{name}: weights of the download"):
                 check_weights(server, name)

@@ -229,6 +229,16 @@ def test_without_any_weights_the_remedy_is_told(tmp_path: Path) -> None:
         BundleWeights(tmp_path / "w", tmp_path, None).ensure()
 
 
+def test_bundles_are_found_by_their_names_here_and_in_the_zoo(tmp_path: Path) -> None:
+    from unimedi_label.weights import bundle_folder
+
+    assert bundle_folder(tmp_path, "segmentation_3d") == tmp_path / "segmentation_3d"
+    (tmp_path / "unimedi_segmentation_3d").mkdir()
+    assert bundle_folder(tmp_path, "segmentation_3d") == tmp_path / "unimedi_segmentation_3d"
+    (tmp_path / "segmentation_3d").mkdir()
+    assert bundle_folder(tmp_path, "segmentation_3d") == tmp_path / "segmentation_3d"
+
+
 def test_trained_weights_take_the_place_of_untrained_ones(encoder_dir: Path, tmp_path: Path) -> None:
     from unimedi_label.weights import BundleWeights
 

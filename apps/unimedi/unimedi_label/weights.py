@@ -23,7 +23,7 @@ from monai_unimedi.networks.pretrained import load_encoder_weights
 
 from . import RESEARCH_USE
 
-__all__ = ["BundleWeights", "shown_name", "write_whole"]
+__all__ = ["BundleWeights", "bundle_folder", "shown_name", "write_whole"]
 
 PARTS = ("encoder.json", "model.pt")
 FRESH = "pre-trained encoder, fresh decoder: not trained to segment yet"
@@ -46,6 +46,12 @@ class Classes(NamedTuple):
 
     names: list[str]
     is_exclusive: bool
+
+
+def bundle_folder(bundles: Path, name: str) -> Path:
+    """Of a bundle under its name in the repository or, downloaded from the zoo, under `unimedi_` and that name."""
+    downloaded = bundles / f"unimedi_{name}"
+    return downloaded if downloaded.is_dir() and not (bundles / name).is_dir() else bundles / name
 
 
 class BundleWeights:
