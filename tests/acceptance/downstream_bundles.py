@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Issue 4, acceptance 1: what the MONAI model zoo's own checks ask of a bundle, for each downstream bundle.
+"""Acceptance: what the MONAI model zoo's own checks ask of a bundle, for each downstream bundle.
 
     python tests/acceptance/downstream_bundles.py [BUNDLE ...]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Issue 4, acceptance 2: the commands of the four downstream READMEs, as typed, in a copy of the bundles.
+"""Acceptance: the commands of the four downstream READMEs, as typed, in a copy of the bundles.
 
     python tests/acceptance/downstream_readme.py [BUNDLE ...]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Issue 4, acceptance 3: a predicted mask laid over its image in SimpleITK's reading sits on the anatomy.
+"""Acceptance: a predicted mask laid over its image in SimpleITK's reading sits on the anatomy.
 
     python tests/acceptance/mask_orientation.py
 
