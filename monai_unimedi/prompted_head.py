@@ -45,7 +45,7 @@ def head_prompts(
             or its head does not read [CLS].
     """
     word = str(given).lower()
-    has_tower = checkpoint is not None and (Path(checkpoint).parent / "text").is_dir()
+    has_tower = checkpoint is not None and (_folder(checkpoint) / "text").is_dir()
     if word == "auto":
         return usual if has_tower and reads_class else {}
     if word in ("none", ""):
@@ -69,7 +69,7 @@ def start_head_from_prompts(
 
     Args:
         head: from [CLS] to one logit a class.
-        checkpoint: ``model.pt`` of a pre-training, with its ``encoder.json`` and ``text/`` beside it.
+        checkpoint: ``model.pt`` of a pre-training, with its ``encoder.json`` and ``text/`` beside it; or their folder.
         prompts: as ``load_prompts`` gives them.
         class_names: of the head's rows; ``background`` needs no prompts, its row starts at 0.
         scale: :math:`a`, logits for a similarity of 1.
@@ -81,7 +81,7 @@ def start_head_from_prompts(
     missing = [name for name in class_names if name not in prompts and name != BACKGROUND]
     if missing:
         raise ValueError(f"Every class must have prompts, got none for {missing}: add them to the prompt file.")
-    encoder = load_encoder(Path(checkpoint).parent)
+    encoder = load_encoder(_folder(checkpoint))
     tower, named = encoder.network, [name for name in class_names if name in prompts]
     directions = dict(zip(named, encoder.prompts({name: prompts[name] for name in named})))
     nothing = torch.zeros(tower.projection.out_features)
@@ -103,3 +103,8 @@ def typical_norm(projection: Tensor, norm: nn.LayerNorm) -> float:
     own weight and bias."""
     spread = (projection * norm.weight).square().sum() + (projection @ norm.bias).square().sum()
     return float(spread.detach().sqrt())
+
+
+def _folder(checkpoint: str | os.PathLike) -> Path:
+    path = Path(checkpoint)
+    return path if path.is_dir() else path.parent

@@ -53,6 +53,12 @@ def test_background_starts_at_zero_and_needs_no_prompts(trained: Bundle) -> None
     torch.testing.assert_close(head.weight[1:], started(trained).weight.detach())
 
 
+def test_folder_of_the_checkpoint_will_do(trained: Bundle) -> None:
+    head = nn.Linear(SIZES["hidden_size"], len(NAMES))
+    start_head_from_prompts(head, trained.output_dir / "models", PROMPTS, NAMES)
+    assert torch.equal(head.weight, started(trained).weight)
+
+
 def test_scale_multiplies(trained: Bundle) -> None:
     torch.testing.assert_close(started(trained, scale=5.0).weight * 2, started(trained).weight)
 
@@ -69,7 +75,7 @@ def test_head_of_another_width_is_refused(trained: Bundle) -> None:
 
 def test_prompts_are_chosen_where_they_can_be_used(trained: Bundle, tmp_path: Path) -> None:
     checkpoint, usual = trained.output_dir / "models" / "model.pt", {"nodule": PROMPTS["nodule"]}
-    assert head_prompts("auto", checkpoint, usual) == usual
+    assert head_prompts("auto", checkpoint, usual) == head_prompts("auto", checkpoint.parent, usual) == usual
     assert head_prompts("auto", checkpoint, usual, reads_class=False) == {}
     assert head_prompts("auto", None, usual) == head_prompts("auto", "none", usual) == {}
     assert head_prompts("none", checkpoint, usual) == {}
