@@ -71,9 +71,8 @@ def execute(run: Run, output: Path, threads: int) -> dict[str, Any]:
     shared: dict[str, Any] = {"output_dir": folder, "model_dir": folder / "models", "phantom_dir": phantoms}
     for source in row.get("sources", ()):
         shared[f"datalist_{source}"] = phantoms / f"datalist_{source}.json"
-    if not (folder / "models" / "model.pt").is_file() or not (folder / "training.json").is_file():
-        own = {"seed": run.seed, **BUDGETS[run.budget], **row.get("options", {})}
-        run_bundle("pretrain", "train", {**shared, **own}, folder / "log.txt", threads)
+    own = {"seed": run.seed, **BUDGETS[run.budget], **row.get("options", {})}
+    run_bundle("pretrain", "train", {**shared, **own}, folder / "log.txt", threads)
     known = _evaluation_keys()
     told = {key: value for key, value in row.get("options", {}).items() if key.split("#")[0] in known}
     run_bundle("pretrain", "evaluate", {**shared, **told, "seed": run.seed}, folder / "log.txt", threads)
