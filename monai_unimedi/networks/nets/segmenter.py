@@ -18,7 +18,8 @@ class UniMediSegmenter(nn.Module):
     ``load_encoder_weights`` fills the encoder; the decoder starts anew. Any image size that the patches divide works.
 
     What [CLS] says about the whole image is added to every voxel's logits of a channel (``presence``, zero at the
-    start, or what sentences say: ``prompted_head.py``): the decoder's instance norms cannot carry it, as they subtract whatever is the same everywhere.
+    start or set by ``prompted_head.py``): the decoder's instance norms cannot carry it, as they subtract whatever is
+    the same everywhere.
 
     Args:
         spatial_dims: 2 for X-rays (progressive upsampling), 3 for CTs (UNETR's decoder).
