@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_unimedi.losses.across_ranks import gather_rows, rank_and_world_size
+from monai_unimedi.losses.chunked_contrast import ChunkedContrast
 
 __all__ = ["ImageTextLoss"]
 
@@ -26,7 +27,8 @@ class ImageTextLoss(nn.Module):
 
     With several processes, the columns are the rows of every rank (with gradient) and the rows are the local
     ones: the mean over ranks is the loss of the whole batch in one process, and so is the gradient that
-    ``DistributedDataParallel`` averages.
+    ``DistributedDataParallel`` averages. The logits are computed a block of rows at a time, exactly, and never
+    stored: memory grows with the rows, not with their square (``chunked_contrast.py``).
     """
 
     def forward(
@@ -60,18 +62,8 @@ class ImageTextLoss(nn.Module):
                 "raise the batch size, or drop the last incomplete batch"
             )
         image, text = _at_least_float32(image_embedding), _at_least_float32(text_embedding)
-        all_images, all_texts = gather_rows(torch.cat([image, text], dim=1)).chunk(2, dim=1)  # one collective
-        same = group[:, None] == all_groups[None, :]  # (B, world size * B)
-        with torch.autocast(image.device.type, enabled=False):
-            image_to_text = logit_scale * image @ all_texts.T
-            text_to_image = logit_scale * text @ all_images.T
-        return (_shared_cross_entropy(image_to_text, same) + _shared_cross_entropy(text_to_image, same)) / 2
-
-
-def _shared_cross_entropy(logits: Tensor, same: Tensor) -> Tensor:
-    """Cross-entropy to the uniform distribution over each row's group; logits, same: (B, N) to a scalar."""
-    of_group = logits.masked_fill(~same, 0.0).sum(dim=1) / same.sum(dim=1)
-    return (logits.logsumexp(dim=1) - of_group).mean()
+        scale = torch.as_tensor(logit_scale, dtype=image.dtype, device=image.device)
+        return ChunkedContrast.apply(image, gather_rows(text), scale, group, all_groups)
 
 
 def _own_groups(rows: Tensor) -> Tensor:

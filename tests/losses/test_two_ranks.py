@@ -70,7 +70,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     specification.loader.exec_module(worker)
     single = [worker.steps(each, 0, 1) for each in torch.load(folder / "case.pt", weights_only=True)]
     assert [process.wait(timeout=120) for process in workers] == [0, 0]
-    return {"single": single, "ranks": [torch.load(folder / f"rank_{rank}.pt") for rank in range(2)]}
+    weighted = worker.weighted_gradients(0, 1)
+    ranks = [torch.load(folder / f"rank_{rank}.pt") for rank in range(2)]
+    return {"single": single, "weighted": weighted, "ranks": ranks}
 
 
 def assert_close(found: list[Tensor], expected: list[Tensor]) -> None:
@@ -103,6 +105,11 @@ def test_averaged_gradient_centres_and_weights_are_those_of_the_whole_batch(
         assert_close(found["weights"], single["weights"])
         assert_close(list(found["buffers"].values()), list(single["buffers"].values()))
     assert single["history"][0]["gradients"][-1].any()
+
+
+def test_each_rank_may_have_its_own_factor_on_the_loss(runs: dict[str, Any]) -> None:
+    for number, whole in enumerate(runs["weighted"]):
+        assert_close([torch.cat([rank["weighted"][number] for rank in runs["ranks"]])], [whole])
 
 
 def test_one_row_a_rank_is_contrast_enough(runs: dict[str, Any]) -> None:

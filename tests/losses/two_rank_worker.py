@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.nn.parallel import DistributedDataParallel
 
-from monai_unimedi.losses import ImageTextLoss, SelfDistillationLoss, UniMediLoss
+from monai_unimedi.losses import ImageTextLoss, SelfDistillationLoss, UniMediLoss, chunked_contrast
 
 
 class Towers(nn.Module):
@@ -73,6 +74,23 @@ def steps(case: dict[str, Any], rank: int, world_size: int) -> dict[str, Any]:
     return {"history": history, "weights": list(towers.parameters()), "buffers": dict(loss.named_buffers())}
 
 
+def weighted_gradients(rank: int, world_size: int) -> list[Tensor]:
+    """Gradients of this rank's embeddings where rank r's loss has the factor r + 1; of all rows in one process."""
+    generator = torch.Generator().manual_seed(9)
+    pair = normalize(torch.randn(2, 8, 5, generator=generator, dtype=torch.float64), dim=2)
+    group = torch.arange(8) % 5
+    if world_size > 1:
+        image, text = (each.chunk(world_size)[rank].clone().requires_grad_() for each in pair)
+        loss = (rank + 1) * ImageTextLoss()(image, text, 9.0, group.chunk(world_size)[rank])
+    else:
+        image, text = (each.clone().requires_grad_() for each in pair)
+        same = (group[:, None] == group).double()
+        logits, target = 9.0 * image @ text.T, same / same.sum(1, keepdim=True)
+        by_row = -sum((target * each.log_softmax(1)).sum(1) for each in (logits, logits.T)) / 2
+        loss = by_row[:4].mean() + 2 * by_row[4:].mean()
+    return list(torch.autograd.grad(loss, (image, text)))
+
+
 def uneven_message(rank: int) -> str:
     """What a rank says when the others hold another number of rows."""
     rows = normalize(torch.ones(2 + rank, 3), dim=1)
@@ -88,7 +106,10 @@ def main(rank: int, world_size: int, folder: Path) -> None:
         store = dist.FileStore(str(folder / "store"), world_size)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
     cases = torch.load(folder / "case.pt", weights_only=True)
+    if world_size > 1:  # several blocks a rank, against one in one process
+        patch.multiple(chunked_contrast, MIN_ROWS=3, CHUNK_LOGITS=1).start()
     found: dict[str, Any] = {"cases": [steps(case, rank, world_size) for case in cases]}
+    found["weighted"] = weighted_gradients(rank, world_size)
     if world_size > 1:
         found["uneven"] = uneven_message(rank)
         one = normalize(torch.ones(1, 3), dim=1)  # one row a rank: two over both
