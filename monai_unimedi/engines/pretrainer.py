@@ -23,6 +23,7 @@ from torch.optim.optimizer import Optimizer
 
 from .batch import check_sources, move_sources, network_inputs
 from .distributed import unwrap
+from .gradient_cache import GradientCache
 from .resumable import ResumableTrainer
 from .selection_cache import SelectionCache
 
@@ -61,7 +62,10 @@ class UniMediPretrainer(ResumableTrainer):
         accumulation_steps: micro-steps per optimizer step.
         clip_norm: upper bound of the gradient's L2 norm; none by default.
         selection_refresh: slice scores of a volume are computed at every n-th visit
-            (`network.teacher_slice_scores(image)`).
+            (`network.teacher_slice_scores(image, num_parts)`).
+        gradient_cache_chunks: the rows of each source go through the network in this many chunks, twice, and
+            give the gradient of the batch as a whole (`gradient_cache.py`); 1 takes the batch at once. The second
+            pass calls `network(..., targets=False)`.
         train_handlers: anything with `attach(engine)`.
         key_train_metric: Ignite metric that chooses the best epoch, as in every MONAI engine.
         additional_metrics: further Ignite metrics.
@@ -89,13 +93,17 @@ class UniMediPretrainer(ResumableTrainer):
         accumulation_steps: int = 1,
         clip_norm: float | None = None,
         selection_refresh: int = 1,
+        gradient_cache_chunks: int = 1,
         train_handlers: Sequence[Any] | None = None,
         key_train_metric: dict[str, Metric] | None = None,
         additional_metrics: dict[str, Metric] | None = None,
         metric_cmp_fn: Callable[[Any, Any], bool] = default_metric_cmp_fn,
         non_blocking: bool = False,
     ) -> None:
+        if gradient_cache_chunks < 1:
+            raise ValueError(f"gradient_cache_chunks must be 1 (no cache) or more, got {gradient_cache_chunks}.")
         self.loss_function = loss_function
+        self.gradient_cache_chunks = gradient_cache_chunks
         self.selection_cache = SelectionCache(selection_refresh)
         super().__init__(
             device,
@@ -127,9 +135,7 @@ class UniMediPretrainer(ResumableTrainer):
         self.network.train()
         if self.starts_optimizer_step:
             self.gradient_step.zero()
-        with self._gradient_sync():
-            loss, terms = self._forward(network_inputs(sources))
-            self.gradient_step.backward(loss / self.micro_steps)
+        loss, terms = self._gradients(network_inputs(sources))
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if self.ends_optimizer_step:
             terms = {**terms, "grad_norm": self.gradient_step.clip()}
@@ -142,16 +148,37 @@ class UniMediPretrainer(ResumableTrainer):
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output
 
-    def _gradient_sync(self) -> contextlib.AbstractContextManager[Any]:
-        """Ranks exchange gradients in the last micro-step only."""
-        if isinstance(self.network, DistributedDataParallel) and not self.ends_optimizer_step:
+    def _gradients(self, sources: dict[str, dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Adds the gradients of one micro-step; its loss and terms."""
+        with self._autocast():
+            scores = self._slice_scores(sources)
+        if self.gradient_cache_chunks == 1:
+            with self._gradient_sync():
+                loss, terms = self._loss(self._encode(sources, scores))
+                self.gradient_step.backward(loss / self.micro_steps)
+            return loss, terms
+        cache = GradientCache(sources, scores, self.gradient_cache_chunks)
+        with self._gradient_sync(is_last=False):
+            outputs = cache.outputs(self._encode)
+        loss, terms = self._loss(outputs)
+        self.gradient_step.backward(loss / self.micro_steps)
+        cache.backward(functools.partial(self._encode, targets=False), self._gradient_sync)
+        return loss, terms
+
+    def _gradient_sync(self, is_last: bool = True) -> contextlib.AbstractContextManager[Any]:
+        """Ranks exchange gradients in the last backward pass of an optimizer step only."""
+        if isinstance(self.network, DistributedDataParallel) and not (is_last and self.ends_optimizer_step):
             return self.network.no_sync()
         return contextlib.nullcontext()
 
-    def _forward(self, sources: dict[str, dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _encode(
+        self, sources: dict[str, dict[str, Tensor]], slice_scores: dict[str, Tensor] | None, **options: bool
+    ) -> dict[str, dict[str, Tensor]]:
         distill = float(getattr(self.loss_function, "distillation_weight", 0.0)) > 0
         with self._autocast():
-            outputs = self.network(sources, distill=distill, slice_scores=self._slice_scores(sources))
+            return self.network(sources, distill=distill, slice_scores=slice_scores, **options)
+
+    def _loss(self, outputs: dict[str, dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         loss, terms = self.loss_function(outputs)
         self.fire_event(IterationEvents.LOSS_COMPLETED)
@@ -163,13 +190,14 @@ class UniMediPretrainer(ResumableTrainer):
     def _slice_scores(self, sources: dict[str, dict[str, Tensor]]) -> dict[str, Tensor] | None:
         """Kept or fresh slice scores of each volume source; None where the network computes its own."""
         network: Any = unwrap(self.network)
-        if self.selection_cache.refresh == 1 or not network.scores_slices:
+        is_by_network = self.selection_cache.refresh == 1 and self.gradient_cache_chunks == 1
+        if is_by_network or not network.scores_slices:
             return None
         scores = {}
         for source, inputs in sources.items():
             image = inputs["image"]
             if image.ndim == 5:
-                compute = functools.partial(_score_rows, network, image)
+                compute = functools.partial(_score_rows, network, image, self.gradient_cache_chunks)
                 scores[source] = self.selection_cache.lookup(source, inputs["row"], compute).to(image.device)
         return scores
 
@@ -190,5 +218,5 @@ class UniMediPretrainer(ResumableTrainer):
 
 
 @torch.no_grad()
-def _score_rows(network: Any, image: Tensor, is_stale: Tensor) -> Tensor:
-    return network.teacher_slice_scores(image[is_stale.to(image.device)])
+def _score_rows(network: Any, image: Tensor, num_parts: int, is_stale: Tensor) -> Tensor:
+    return network.teacher_slice_scores(image[is_stale.to(image.device)], num_parts)

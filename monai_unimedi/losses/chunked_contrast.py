@@ -38,7 +38,7 @@ class ChunkedContrast(torch.autograd.Function):
     columns) / 2. Ranks exchange vectors of N numbers only.
 
     The gradient of ``rows`` is that of the sum of all ranks' losses; the gradient of ``columns`` is this rank's part of
-    it, to be summed over ranks; that of ``scale`` is right once averaged over ranks, as ``DistributedDataParallel`` does.
+    it, to be summed over ranks; that of ``scale`` is right once averaged over ranks, as by ``DistributedDataParallel``.
     """
 
     @staticmethod

@@ -61,18 +61,15 @@ class ImageTextLoss(nn.Module):
                 f"contrast needs two rows at least, got a batch of {len(all_groups)} over all ranks; "
                 "raise the batch size, or drop the last incomplete batch"
             )
-        image, text = _at_least_float32(image_embedding), _at_least_float32(text_embedding)
-        scale = torch.as_tensor(logit_scale, dtype=image.dtype, device=image.device)
+        dtype = torch.promote_types(torch.promote_types(image_embedding.dtype, text_embedding.dtype), torch.float32)
+        image, text = image_embedding.to(dtype), text_embedding.to(dtype)
+        scale = torch.as_tensor(logit_scale, dtype=dtype, device=image.device)
         return ChunkedContrast.apply(image, gather_rows(text), scale, group, all_groups)
 
 
 def _own_groups(rows: Tensor) -> Tensor:
     first = rank_and_world_size()[0] * len(rows)
     return torch.arange(first, first + len(rows), device=rows.device)
-
-
-def _at_least_float32(embedding: Tensor) -> Tensor:
-    return embedding.to(torch.promote_types(embedding.dtype, torch.float32))
 
 
 def _check(image_embedding: Tensor, text_embedding: Tensor, pair_group: Tensor | None) -> None:

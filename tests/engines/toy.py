@@ -125,7 +125,7 @@ class ToyNetwork(nn.Module):
         self.student_head.requires_grad_(not is_frozen)
 
     @torch.no_grad()
-    def teacher_slice_scores(self, image: Tensor) -> Tensor:
+    def teacher_slice_scores(self, image: Tensor, num_parts: int = 1) -> Tensor:
         self.scored_rows += len(image)
         return self.teacher.features(image).norm(dim=-1).softmax(-1)
 
@@ -137,7 +137,11 @@ class ToyNetwork(nn.Module):
         return features
 
     def forward(
-        self, sources: dict[str, Any], distill: bool = True, slice_scores: dict[str, Tensor] | None = None
+        self,
+        sources: dict[str, Any],
+        distill: bool = True,
+        slice_scores: dict[str, Tensor] | None = None,
+        targets: bool = True,
     ) -> dict[str, dict[str, Tensor]]:
         outputs = {}
         for source, inputs in sources.items():
@@ -150,10 +154,10 @@ class ToyNetwork(nn.Module):
                 "pair_group": inputs["pair_group"],
             }
             if distill:
-                with torch.no_grad():
-                    whole = self.pooled(self.teacher, inputs["image"], scores)
-                output["teacher_class"] = self.teacher_head(whole)
                 output["student_class"] = self.student_head(pooled)
+            if distill and targets:
+                with torch.no_grad():
+                    output["teacher_class"] = self.teacher_head(self.pooled(self.teacher, inputs["image"], scores))
             outputs[source] = output
         return outputs
 

@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     "two loader workers": {"num_workers": 2},
     "accumulation": {"accumulation_steps": 2},
     "kept slice scores": {"selection_refresh": 3},
+    "gradient cache": {"gradient_cache_chunks": 2, "accumulation_steps": 2},
     "bfloat16": {"amp": True},
     "float16 with scaler": {"amp": True, "amp_dtype": "float16"},
 }

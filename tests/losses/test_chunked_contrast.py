@@ -119,6 +119,13 @@ def test_scale_may_be_a_number_or_of_another_type() -> None:
     assert torch.equal(ImageTextLoss()(image, text, float(single.detach())), ImageTextLoss()(image, text, single))
 
 
+def test_image_and_text_may_be_of_different_types() -> None:
+    image, text, scale = leaves(6, 4, torch.float64)
+    loss = ImageTextLoss()(image.float(), text, scale)
+    assert loss.dtype == torch.float64
+    assert loss.item() == pytest.approx(ImageTextLoss()(image, text, scale).item(), abs=1e-6)
+
+
 def test_nan_is_not_lost(blocks_of: Any) -> None:
     blocks_of(2)
     image, text, scale = leaves(6, 4, torch.float32)

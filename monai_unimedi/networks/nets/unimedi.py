@@ -132,9 +132,13 @@ class UniMedI(nn.Module):
         return {"teacher_class": self.teacher_head(tokens[:, 0]), "teacher_patches": self.teacher_head(hidden)}
 
     @torch.no_grad()
-    def teacher_slice_scores(self, image: torch.Tensor) -> torch.Tensor:
-        """``slice_scores`` (B, S) by the teacher; keeps the running mean by height of both towers, if debiased."""
-        scores = self.teacher.slice_scores(image)
+    def teacher_slice_scores(self, image: torch.Tensor, num_parts: int = 1) -> torch.Tensor:
+        """``slice_scores`` (B, S) by the teacher; keeps the running mean by height of both towers, if debiased.
+
+        The volumes are read in ``num_parts`` parts, one after the other.
+        """
+        parts = image.tensor_split(min(num_parts, len(image)))
+        scores = torch.cat([self.teacher.slice_scores(part) for part in parts])
         if self.training and self.teacher.selector.debiased:
             self.teacher.selector.update_heights(scores)
             self.student.selector.height_mean.copy_(self.teacher.selector.height_mean)
@@ -148,6 +152,7 @@ class UniMedI(nn.Module):
         sample_seed: torch.Tensor,
         slice_scores: torch.Tensor | None = None,
         distill: bool = True,
+        targets: bool = True,
     ) -> dict[str, torch.Tensor]:
         """One source's micro-batch.
 
@@ -157,6 +162,7 @@ class UniMedI(nn.Module):
             sample_seed: (B,), int64; masks and random slices draw from it.
             slice_scores: (B, S), cached scores; computed by the teacher when absent.
             distill: whether the distillation's terms are wanted.
+            targets: whether the teacher's part of them is wanted.
 
         Returns:
             ``image_embedding``, ``text_embedding`` (B, E), L2-normalised; ``logit_scale``; for volumes with attentive
@@ -181,7 +187,9 @@ class UniMedI(nn.Module):
         out["image_embedding"] = self.student.project(class_token)
         if distill:
             out |= {"student_class": self.student_head(masked_class), "student_patches": self.student_head(hidden)}
-            out |= self.teacher_view(image, indices, is_masked) | {"is_masked": is_masked}
+            out["is_masked"] = is_masked
+        if distill and targets:
+            out |= self.teacher_view(image, indices, is_masked)
         return out
 
     def forward(
@@ -189,6 +197,7 @@ class UniMedI(nn.Module):
         sources: Mapping[str, Mapping[str, Any]],
         distill: bool = True,
         slice_scores: Mapping[str, torch.Tensor] | None = None,
+        targets: bool = True,
     ) -> dict[str, dict[str, torch.Tensor]]:
         """All sources of a step in one call, as distributed training needs.
 
@@ -197,6 +206,7 @@ class UniMedI(nn.Module):
                 keys are left alone, ``pair_group`` is handed on.
             distill: whether the distillation's terms are wanted.
             slice_scores: source name to cached scores (B, S).
+            targets: whether the teacher's targets are wanted; they need no gradient.
 
         Returns:
             source name to the dictionary of :meth:`encode_pair`, with ``pair_group`` (B,) where the batch has it.
@@ -205,7 +215,7 @@ class UniMedI(nn.Module):
         for name, batch in sources.items():
             image, ids, mask, seed = (batch[k] for k in ("image", "input_ids", "attention_mask", "sample_seed"))
             cached = None if slice_scores is None else slice_scores.get(name)
-            outputs[name] = self.encode_pair(image, ids, mask, seed, slice_scores=cached, distill=distill)
+            outputs[name] = self.encode_pair(image, ids, mask, seed, cached, distill, targets)
             if "pair_group" in batch:
                 outputs[name]["pair_group"] = batch["pair_group"]
         return outputs

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A batch in chunks gives the gradient, the terms and the state that it gives as a whole."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Events
+from torch import Tensor
+
+from monai_unimedi.engines import UniMediPretrainer
+from monai_unimedi.engines.gradient_cache import GradientCache
+from monai_unimedi.losses import ImageTextLoss, SelfDistillationLoss, UniMediLoss
+from tests.engines.test_pretrainer import toy_trainer
+from tests.engines.test_ranks import start_ranks, train_ranks
+from tests.engines.toy import ToyLoss, ToyNetwork, toy_loader
+from tests.engines.toy_run import ToyRun, same
+from tests.networks.test_unimedi import network as unimedi
+from tests.networks.test_unimedi import sources
+
+ROWS = 7  # in two, three or seven chunks
+NETWORKS: dict[str, dict[str, Any]] = {
+    "whole view": {"contrast_view": "whole"},
+    "masked view": {"contrast_view": "masked"},
+    "masked view, visible tokens": {"contrast_view": "masked", "visible_only": True},
+}
+
+
+@pytest.fixture
+def wholly_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Embeddings and kept scores are float32 by `Tensor.float`, which is to leave float64 as it is here."""
+
+    def at_least_float32(self: Tensor) -> Tensor:
+        return self.to(torch.promote_types(self.dtype, torch.float32))
+
+    monkeypatch.setattr(Tensor, "float", at_least_float32)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def batches(dtype: torch.dtype) -> list[dict[str, Any]]:
+    """Two batches of real sources, of different rows."""
+    whole = sources(2 * ROWS)
+    for batch in whole.values():
+        batch["image"] = batch["image"].to(dtype)
+        batch["row"] = torch.arange(2 * ROWS)
+        batch["pair_group"] = torch.arange(2 * ROWS) % 5
+    cuts = (slice(0, ROWS), slice(ROWS, None))
+    return [
+        {source: {name: value[cut] for name, value in batch.items()} for source, batch in whole.items()} for cut in cuts
+    ]
+
+
+def train(
+    chunks: int, dtype: torch.dtype = torch.float64, debiased: bool = False, loss: Any = None, **options: Any
+) -> dict[str, Any]:
+    """Two steps of the real network and losses; weights, buffers, last gradients and terms."""
+    trainer_options = {name: options.pop(name) for name in ("amp", "selection_refresh") if name in options}
+    network = unimedi(**options).to(dtype)
+    for tower in (network.student, network.teacher):
+        tower.selector.debiased = debiased
+        tower.selector.momentum = 0.5
+    loss_options = {"centring": "centre", "joint_contrast": False, **(loss or {})}
+    distillation = SelfDistillationLoss(10, centring=loss_options["centring"]).to(dtype)
+    objective = UniMediLoss(ImageTextLoss(), distillation, joint_contrast=loss_options["joint_contrast"])
+    trainer = UniMediPretrainer(
+        device="cpu",
+        max_epochs=1,
+        train_data_loader=batches(dtype),
+        network=network,
+        optimizer=torch.optim.SGD([each for each in network.parameters() if each.requires_grad], lr=0.1),
+        loss_function=objective,
+        gradient_cache_chunks=chunks,
+        **trainer_options,
+    )
+    trainer.run()
+    gradients = {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
+    return {
+        "state": {**network.state_dict(), **objective.state_dict()},
+        "gradients": gradients,
+        "terms": trainer.state.output[0],
+    }
+
+
+def assert_equal(found: dict[str, Any], expected: dict[str, Any], **tolerance: float) -> None:
+    for part in ("state", "gradients"):
+        assert found[part].keys() == expected[part].keys()
+        for name, value in expected[part].items():
+            torch.testing.assert_close(
+                found[part][name], value, msg=lambda text, name=name: f"{name}: {text}", **tolerance
+            )
+    assert found["terms"] == pytest.approx(expected["terms"], abs=1e-5)
+
+
+@pytest.mark.usefixtures("wholly_float64")
+@pytest.mark.parametrize("chunks", [2, 3, 7])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_float64_equals_one_large_batch(chunks: int, name: str) -> None:
+    assert_equal(train(chunks, **NETWORKS[name]), train(1, **NETWORKS[name]), rtol=0, atol=1e-9)
+
+
+@pytest.mark.usefixtures("wholly_float64")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": {"centring": "sinkhorn"}},
+        {"loss": {"joint_contrast": True}},
+        {"debiased": True},
+        {"debiased": True, "selection_refresh": 3},
+    ],
+)
+def test_what_looks_at_the_whole_batch_sees_all_of_it(options: dict[str, Any]) -> None:
+    assert_equal(train(3, **options), train(1, **options), rtol=0, atol=1e-9)
+
+
+def test_float32_equals_one_large_batch() -> None:
+    found, expected = train(3, torch.float32), train(1, torch.float32)
+    for name, value in expected["gradients"].items():
+        assert (found["gradients"][name] - value).norm() <= 1e-4 * value.norm() + 1e-9, name
+
+
+def test_bfloat16_autocast_learns_as_one_large_batch_does() -> None:
+    """Each pass casts the weights anew: those cast without graph would stop the gradient."""
+    found, expected = train(3, torch.float32, amp=True), train(1, torch.float32, amp=True)
+    assert found["gradients"].keys() == expected["gradients"].keys()
+    for name, value in expected["gradients"].items():
+        assert (found["gradients"][name] - value).norm() <= 0.05 * value.norm() + 1e-6, name
+
+
+def joined(parts: list[Any]) -> dict[str, dict[str, Tensor]]:
+    return {
+        source: {
+            name: torch.cat([part[source][name] for part in parts]) if value.ndim else value
+            for name, value in named.items()
+        }
+        for source, named in parts[0].items()
+    }
+
+
+def test_dropout_is_replayed() -> None:
+    """The reference keeps the graphs of all chunks, under the same draws."""
+    network, batch = ToyNetwork(dropout=0.5), next(iter(toy_loader()))
+    inputs = {source: {name: value for name, value in rows.items() if name != "id"} for source, rows in batch.items()}
+    cache, slow = GradientCache(inputs, None, 2), copy.deepcopy(network)
+    torch.manual_seed(5)
+    ToyLoss()(joined([slow(chunk) for chunk, _ in cache.chunks]))[0].backward()
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    ToyLoss()(cache.outputs(lambda chunk, _: network(chunk)))[0].backward()
+    torch.rand(3)  # whoever draws in between is not heard
+    cache.backward(lambda chunk, _: network(chunk), lambda is_last: nullcontext())
+    for (name, found), expected in zip(network.named_parameters(), slow.parameters()):
+        if expected.grad is not None:
+            torch.testing.assert_close(found.grad, expected.grad, rtol=1e-5, atol=1e-8, msg=name)
+    assert torch.equal(torch.rand(1), drawn)  # and the next step draws what it would have drawn
+
+
+def test_graph_holds_one_chunk_at_a_time() -> None:
+    network, seen = ToyNetwork(), []
+    network.student.hidden.register_forward_hook(
+        lambda module, args, output: seen.append((len(args[0]), output.requires_grad))
+    )
+    toy_trainer(network, gradient_cache_chunks=2, epoch_length=1).run()
+    of_source = [(2, False), (2, False)]
+    assert seen == [*of_source, *of_source, *[(rows, True) for rows, _ in (*of_source, *of_source)]]
+
+
+def test_teacher_reads_each_row_once() -> None:
+    network, calls = ToyNetwork(), []
+    network.teacher.hidden.register_forward_hook(lambda module, args, output: calls.append(len(args[0])))
+    toy_trainer(network, gradient_cache_chunks=2, epoch_length=1).run()
+    assert calls == [4, 2, 2, 2, 2]  # scores of the volumes, then the targets of both sources by chunk
+
+
+@pytest.mark.parametrize(("refresh", "scored"), [(1, 40), (2, 24), (5, 8)])
+def test_slice_scores_are_computed_as_often_as_without_chunks(refresh: int, scored: int) -> None:
+    network = ToyNetwork()
+    options = {"selection_refresh": refresh, "max_epochs": 2, "loss_function": ToyLoss(distillation_weight=0.0)}
+    toy_trainer(network, gradient_cache_chunks=2, **options).run()
+    assert network.scored_rows == scored
+
+
+@pytest.mark.parametrize("options", [{"accumulation_steps": 3}, {"amp": True, "amp_dtype": "float16"}])
+def test_chunks_are_cut_within_an_accumulated_micro_batch(options: dict[str, Any]) -> None:
+    one, other = ToyNetwork(dropout=0.0), ToyNetwork(dropout=0.0)
+    other.load_state_dict(one.state_dict())
+    toy_trainer(one, gradient_cache_chunks=2, **options).run()
+    toy_trainer(other, **options).run()
+    for name, value in other.state_dict().items():
+        torch.testing.assert_close(one.state_dict()[name], value, rtol=0, atol=2e-3 if "amp" in options else 1e-6)
+
+
+def test_negatives_are_those_of_the_whole_batch() -> None:
+    """Accumulated halves of a batch are contrasted within each half only: another, smaller loss."""
+    first: dict[str, list[float]] = {}
+    for name, options in {"whole": {}, "chunks": {"gradient_cache_chunks": 2}, "halves": {"batch_size": 2}}.items():
+        torch.manual_seed(0)
+        loader = toy_loader(2, batch_size=options.pop("batch_size", 4))
+        trainer = toy_trainer(ToyNetwork(dropout=0.0), lr=0.0, train_data_loader=loader, **options)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, _keep, first.setdefault(name, []))
+        trainer.run()
+    assert first["chunks"] == pytest.approx(first["whole"], abs=1e-6)
+    assert sum(first["halves"]) / 2 < first["whole"][0] - 0.3
+
+
+def _keep(engine: Any, losses: list[float]) -> None:
+    losses.append(engine.state.output[0]["2d_loss_vl"])
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_two_ranks_in_chunks_equal_one_process_without(accumulation_steps: int, tmp_path: Path) -> None:
+    arguments = {"accumulation_steps": accumulation_steps, "selection_refresh": 3, "max_epochs": 2, "epoch_length": 4}
+    start_ranks(train_ranks, tmp_path, {**arguments, "gradient_cache_chunks": 2})
+    one = ToyRun(tmp_path / "one", dropout=0.0, **arguments).run()
+    weights = [torch.load(tmp_path / f"weights-{rank}.pt", weights_only=True) for rank in range(2)]
+    assert same(*weights)
+    for name, value in one.weights().items():
+        assert torch.allclose(value, weights[0][name], atol=1e-5), name
+
+
+def test_more_chunks_than_rows_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match="at most the rows of each source on each rank, got 5 for 4 rows of source '2d'"
+    ):
+        toy_trainer(ToyNetwork(), gradient_cache_chunks=5).run()
+
+
+def test_a_tensor_that_is_not_of_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"source '3d' must have one entry a row, got \{'image': 4, 'row': 3\}"):
+        GradientCache({"3d": {"image": torch.zeros(4, 1), "row": torch.zeros(3)}}, None, 2)
+
+
+def test_no_chunk_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"gradient_cache_chunks must be 1 \(no cache\) or more, got 0"):
+        toy_trainer(ToyNetwork(), gradient_cache_chunks=0)
