@@ -12,7 +12,7 @@ with the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -46,7 +46,7 @@ class GradientCache:
         for source, inputs in sources.items():
             _check_rows(source, inputs, chunks)
         parts = {source: _cut(inputs, chunks) for source, inputs in sources.items()}
-        scores = [None] * chunks if slice_scores is None else _cut(slice_scores, chunks)
+        scores: Sequence[Named | None] = [None] * chunks if slice_scores is None else _cut(slice_scores, chunks)
         self.chunks = [({source: cut[i] for source, cut in parts.items()}, scores[i]) for i in range(chunks)]
         self._random_states: list[Any] = []
         self._cached: Outputs = {}
