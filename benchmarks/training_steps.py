@@ -62,7 +62,7 @@ def prototypes(size: str) -> int:
 
 def adamw(network: nn.Module) -> torch.optim.AdamW:
     """The optimizer of ``paper.json``."""
-    return torch.optim.AdamW(split_by_decay(network, 0.05), lr=2e-5, betas=(0.9, 0.999))
+    return torch.optim.AdamW(split_by_decay(network, 0.05), lr=2e-5, betas=(0.9, 0.999), fused=True)
 
 
 def batch(source: str, rows: int, padded: bool) -> Batch:

@@ -19,7 +19,7 @@ from tests.bundles.conftest import CONFIGS, TINY, Bundle
 
 MAY_CHANGE = {  # between two starts of one run
     *("imports", "bundle_root", "output_dir", "model_dir", "phantom_dir", "dataset_dir", "device"),
-    *("num_workers", "cache_gb", "resume", "save_interval", "keep_last", "dry_run"),
+    *("num_workers", "cache_gb", "resume", "save_interval", "keep_last", "dry_run", "profile"),
 }
 SEEN_ELSEWHERE = {  # in the lists' hashes, or on the network, the loss and the optimizer
     *("datalist_2d", "datalist_3d", "on_bad_report", "validation_fraction", "max_tokens", "vocab_size"),

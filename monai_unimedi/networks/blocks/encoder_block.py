@@ -43,8 +43,17 @@ class ClassRowAttention(nn.Module):
         qkv = self.qkv(x).reshape(b, n, 3, self.num_heads, c // self.num_heads).permute(2, 0, 3, 1, 4)
         return [qkv[0], qkv[1], qkv[2]]
 
+    def heads_of(self, wanted: torch.Tensor, x: torch.Tensor) -> List[torch.Tensor]:
+        """q of tokens (B, Q, C) alone, k and v of all tokens (B, L, C); (B, H, Q or L, C / H) each."""
+        b, c = x.shape[0], x.shape[2]
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(wanted, weight[:c], bias[:c] if bias is not None else None)
+        kv = F.linear(x, weight[c:], bias[c:] if bias is not None else None)
+        kv = kv.reshape(b, x.shape[1], 2, self.num_heads, c // self.num_heads).permute(2, 0, 3, 1, 4)
+        return [q.reshape(b, wanted.shape[1], self.num_heads, c // self.num_heads).transpose(1, 2), kv[0], kv[1]]
+
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Attention output (B, L, C) of q, k, v.
+        """Attention output (B, Q, C) of q (B, H, Q, C / H) and k, v (B, H, L, C / H).
 
         Scaled-dot-product attention, but for bfloat16 on a CPU, where its backward pass is four times slower than
         two batched products (``docs/decisions.md``).
@@ -122,6 +131,20 @@ class EncoderBlock(nn.Module):
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
+    def of_some(self, x: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """What ``forward`` gives for some tokens, the others being attended to and no more.
+
+        Args:
+            x: (B, L, C), all tokens.
+            wanted: (B, Q, C), some of them.
+
+        Returns:
+            (B, Q, C).
+        """
+        q, k, v = self.attention.heads_of(self.norm1(wanted), self.norm1(x))
+        wanted = wanted + self.attention.attend(q, k, v)
+        return wanted + self.mlp(self.norm2(wanted))
+
     def forward_with_class_row(
         self, x: torch.Tensor, num_groups: int = 1, weighting: str = "attention"
     ) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -136,9 +159,7 @@ class EncoderBlock(nn.Module):
         q, k, v = self.attention.heads(self.norm1(x))
         return self.weigh(q, k, v, num_groups, weighting)
 
-    def weigh(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_groups: int, weighting: str
-    ) -> torch.Tensor:
+    def weigh(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_groups: int, weighting: str) -> torch.Tensor:
         """[CLS] attention averaged over the heads, or, by ``contribution``, what each patch adds to [CLS]."""
         row = self.attention.class_row(q, k, num_groups)
         return self.attention.contributions(row, v) if weighting == "contribution" else row.mean(1)
