@@ -149,6 +149,14 @@ def test_dry_run_says_what_a_run_takes_and_writes_no_checkpoint(
     assert [path.name for path in new_bundle.output_dir.iterdir()] == ["vocabulary"]
 
 
+def test_profile_is_written_by_one_flag(new_bundle: Bundle) -> None:
+    new_bundle.train(profile="true", num_steps=6, steps_per_epoch=6, distillation_start=6)
+    events = json.loads((new_bundle.output_dir / "profile" / "contrast.pt.trace.json").read_text())["traceEvents"]
+    assert sum(event.get("name", "").startswith("Optimizer.step") for event in events) >= 3
+    table = (new_bundle.output_dir / "profile" / "contrast.txt").read_text()
+    assert "Self CPU" in table and "aten::" in table
+
+
 def test_paper_overlay_has_the_paper_sizes_and_needs_lists(new_bundle: Bundle) -> None:
     workflow = new_bundle.workflow("train", "paper", phantom_dir="$None")
     sizes = workflow.parser.get_parsed_content("sizes")

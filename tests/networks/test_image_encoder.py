@@ -82,6 +82,20 @@ def test_volume_tokens_are_three_dimensional(encoder: UniMediImageEncoder) -> No
     assert changed.nonzero().flatten().tolist() == [1]  # x = 0, y = 0, z = 1
 
 
+def test_attention_in_bfloat16_is_the_same_with_and_without_gradient() -> None:
+    torch.manual_seed(2)
+    block = EncoderBlock(24, 48, 2).eval()
+    q, k, v = (torch.randn(3, 2, 70, 12) for _ in range(3))
+    expected = block.attention.attend(q, k, v)
+    half = [part.bfloat16() for part in (q, k, v)]
+    with torch.autocast("cpu", torch.bfloat16):
+        fused = block.attention.attend(*half)
+        plain = block.attention.attend(half[0].requires_grad_(), *half[1:])
+    assert plain.requires_grad
+    torch.testing.assert_close(fused.float(), expected, rtol=0.02, atol=0.01)
+    torch.testing.assert_close(plain.float(), expected, rtol=0.02, atol=0.01)
+
+
 @pytest.mark.parametrize("patches", [0, 5])
 @pytest.mark.parametrize("qkv_bias", [True, False])
 def test_wanted_tokens_equal_those_of_the_whole_pass_and_so_do_gradients(patches: int, qkv_bias: bool) -> None:

@@ -55,10 +55,10 @@ class ClassRowAttention(nn.Module):
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Attention output (B, Q, C) of q (B, H, Q, C / H) and k, v (B, H, L, C / H).
 
-        Scaled-dot-product attention, but for bfloat16 on a CPU, where its backward pass is four times slower than
-        two batched products (``docs/decisions.md``).
+        Scaled-dot-product attention, but for bfloat16 on a CPU where gradients are wanted: there its backward pass
+        is four times slower than two batched products (``docs/decisions.md``).
         """
-        if q.dtype == torch.bfloat16 and not q.is_cuda:
+        if q.dtype == torch.bfloat16 and not q.is_cuda and q.requires_grad:
             x = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
         else:
             x = F.scaled_dot_product_attention(q, k, v)
@@ -73,8 +73,10 @@ class ClassRowAttention(nn.Module):
         Returns:
             (B, H, N), float; each group sums to 1.
         """
-        patches = k[:, :, 1:].float()
-        logits = (patches * q[:, :, :1].float()).sum(-1) * (q.shape[-1] ** -0.5)  # (B, H, N)
+        rows: List[torch.Tensor] = []
+        for head in range(self.num_heads):  # one by one: all heads' products at once are 12 MB a volume, not 1
+            rows.append((k[:, head, 1:].float() * q[:, head, :1].float()).sum(-1))
+        logits = torch.stack(rows, 1) * (q.shape[-1] ** -0.5)  # (B, H, N)
         grouped = logits.reshape(logits.shape[0], logits.shape[1], num_groups, -1)
         return grouped.softmax(-1).flatten(2)
 
