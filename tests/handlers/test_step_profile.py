@@ -16,7 +16,8 @@ from monai_unimedi.handlers import StepProfile
 
 def run(steps: int, first_distilled: int, handler: StepProfile | None) -> list[float]:
     """Sums of products, one a step."""
-    generator, sums = torch.Generator().manual_seed(0), []
+    generator = torch.Generator().manual_seed(0)
+    sums: list[float] = []
 
     def step(engine: Any, batch: torch.Tensor) -> list[dict[str, float]]:
         product = batch @ torch.rand(8, 8, generator=generator)

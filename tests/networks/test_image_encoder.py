@@ -102,11 +102,11 @@ def test_wanted_tokens_equal_those_of_the_whole_pass_and_so_do_gradients(patches
     vit = UniMediImageEncoder(**SMALL | {"qkv_bias": qkv_bias}).double().vit
     for parameter in vit.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    tokens = torch.randn(3, 12, SMALL["hidden_size"], dtype=torch.float64, requires_grad=True)
+    tokens = torch.randn(3, 12, 24, dtype=torch.float64, requires_grad=True)
     is_wanted = torch.rand(3, 12).argsort(1) < patches
     parameters = [tokens, *vit.blocks.parameters(), vit.norm.weight]
     every = vit.encode(tokens)
-    plain = torch.cat([every[:, :1], every[:, 1:][is_wanted].reshape(3, patches, SMALL["hidden_size"])], 1)
+    plain = torch.cat([every[:, :1], every[:, 1:][is_wanted].reshape(3, patches, 24)], 1)
     some = vit.encode_some(tokens, is_wanted if patches else None)
     torch.testing.assert_close(some, plain, rtol=1e-12, atol=1e-12)
     weight = torch.randn_like(plain)
