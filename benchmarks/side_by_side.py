@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["RESULTS", "medians", "one_thread", "record"]
+__all__ = ["RESULTS", "medians", "one_thread", "ratio", "record", "turns"]
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 _HEAD = """# Benchmarks
@@ -38,6 +39,11 @@ def medians(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict
         functions: by name.
         repeats: turns that count.
     """
+    return {name: statistics.median(found) for name, found in turns(functions, repeats).items()}
+
+
+def turns(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """CPU seconds of each function in each turn that counts; arguments as in ``medians``."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(repeats + 1):
         for name, function in functions.items():
@@ -45,13 +51,21 @@ def medians(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict
             function()
             if turn:
                 seconds[name].append(time.process_time() - start)
-    return {name: statistics.median(found) for name, found in seconds.items()}
+    return seconds
 
 
-def record(command: str, figure: str, here: str, peer: str, ratio: str, asked: str) -> None:
-    """Prints a row of the table and puts it in the place of the older row of this command and figure."""
+def ratio(here: Sequence[float], peer: Sequence[float]) -> str:
+    """Ratio of two medians, and its least and largest value in one turn: ``0.80x (0.78 to 0.83)``."""
+    found = [one / other for one, other in zip(here, peer)]
+    return f"{statistics.median(here) / statistics.median(peer):.2f}x ({min(found):.2f} to {max(found):.2f})"
+
+
+def record(command: str, figure: str, here: str, peer: str, ratio: str, asked: str, is_kept: bool = True) -> None:
+    """Prints a row of the table and, if it is to be kept, puts it in the place of the older row of this figure."""
     row = f"| `{command}` | {figure} | {here} | {peer} | {ratio} | {asked} | {_machine()} |"
     print(row, flush=True)
+    if not is_kept:
+        return
     text = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else _HEAD
     start = f"| `{command}` | {figure} |"
     lines = [line for line in text.splitlines() if not line.startswith(start)]
@@ -63,4 +77,13 @@ def _machine() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    return f"{name or platform.processor()}, {os.cpu_count()} cores"
+    return f"{name or platform.processor()}, {os.cpu_count()} cores{_commit()}"
+
+
+def _commit() -> str:
+    words = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        done = subprocess.run(words, cwd=RESULTS.parent, capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
+    return f", commit {done.stdout.strip()}" if done.returncode == 0 else ""

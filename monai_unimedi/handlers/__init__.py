@@ -14,6 +14,7 @@ from .loss_schedule import LossSchedule
 from .prediction_saver import PredictionSaver
 from .progress import EvaluationProgress, Progress
 from .resume import ResumeCheckpoint
+from .step_profile import StepProfile
 from .step_seed import StepSeed
 from .teacher_update import TeacherUpdate
 from .training_record import TrainingRecord, peak_memory_gb
@@ -30,6 +31,7 @@ __all__ = [
     "PredictionSaver",
     "Progress",
     "ResumeCheckpoint",
+    "StepProfile",
     "StepSeed",
     "TeacherUpdate",
     "TrainingRecord",

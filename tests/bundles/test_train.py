@@ -19,7 +19,7 @@ from tests.bundles.conftest import CONFIGS, TINY, Bundle
 
 MAY_CHANGE = {  # between two starts of one run
     *("imports", "bundle_root", "output_dir", "model_dir", "phantom_dir", "dataset_dir", "device"),
-    *("num_workers", "cache_gb", "resume", "save_interval", "keep_last", "dry_run"),
+    *("num_workers", "cache_gb", "resume", "save_interval", "keep_last", "dry_run", "profile"),
 }
 SEEN_ELSEWHERE = {  # in the lists' hashes, or on the network, the loss and the optimizer
     *("datalist_2d", "datalist_3d", "on_bad_report", "validation_fraction", "max_tokens", "vocab_size"),
@@ -147,6 +147,14 @@ def test_dry_run_says_what_a_run_takes_and_writes_no_checkpoint(
     for word in ("steps    4", "time ", "memory ", "disk ", "nothing was trained"):
         assert word in printed
     assert [path.name for path in new_bundle.output_dir.iterdir()] == ["vocabulary"]
+
+
+def test_profile_is_written_by_one_flag(new_bundle: Bundle) -> None:
+    new_bundle.train(profile="true", num_steps=6, steps_per_epoch=6, distillation_start=6)
+    events = json.loads((new_bundle.output_dir / "profile" / "contrast.pt.trace.json").read_text())["traceEvents"]
+    assert sum(event.get("name", "").startswith("Optimizer.step") for event in events) >= 3
+    table = (new_bundle.output_dir / "profile" / "contrast.txt").read_text()
+    assert "Self CPU" in table and "aten::" in table
 
 
 def test_paper_overlay_has_the_paper_sizes_and_needs_lists(new_bundle: Bundle) -> None:

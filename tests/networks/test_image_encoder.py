@@ -82,6 +82,38 @@ def test_volume_tokens_are_three_dimensional(encoder: UniMediImageEncoder) -> No
     assert changed.nonzero().flatten().tolist() == [1]  # x = 0, y = 0, z = 1
 
 
+def test_attention_in_bfloat16_is_the_same_with_and_without_gradient() -> None:
+    torch.manual_seed(2)
+    block = EncoderBlock(24, 48, 2).eval()
+    q, k, v = (torch.randn(3, 2, 70, 12) for _ in range(3))
+    expected = block.attention.attend(q, k, v)
+    half = [part.bfloat16() for part in (q, k, v)]
+    with torch.autocast("cpu", torch.bfloat16):
+        fused = block.attention.attend(*half)
+        plain = block.attention.attend(half[0].requires_grad_(), *half[1:])
+    assert plain.requires_grad
+    torch.testing.assert_close(fused.float(), expected, rtol=0.02, atol=0.01)
+    torch.testing.assert_close(plain.float(), expected, rtol=0.02, atol=0.01)
+
+
+@pytest.mark.parametrize("patches", [0, 5])
+@pytest.mark.parametrize("qkv_bias", [True, False])
+def test_wanted_tokens_equal_those_of_the_whole_pass_and_so_do_gradients(patches: int, qkv_bias: bool) -> None:
+    vit = UniMediImageEncoder(**SMALL | {"qkv_bias": qkv_bias}).double().vit
+    for parameter in vit.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    tokens = torch.randn(3, 12, 24, dtype=torch.float64, requires_grad=True)
+    is_wanted = torch.rand(3, 12).argsort(1) < patches
+    parameters = [tokens, *vit.blocks.parameters(), vit.norm.weight]
+    every = vit.encode(tokens)
+    plain = torch.cat([every[:, :1], every[:, 1:][is_wanted].reshape(3, patches, 24)], 1)
+    some = vit.encode_some(tokens, is_wanted if patches else None)
+    torch.testing.assert_close(some, plain, rtol=1e-12, atol=1e-12)
+    weight = torch.randn_like(plain)
+    expected = torch.autograd.grad((plain * weight).sum(), parameters)
+    torch.testing.assert_close(torch.autograd.grad((some * weight).sum(), parameters), expected, rtol=1e-9, atol=1e-10)
+
+
 @pytest.mark.parametrize("num_groups", [1, 4])
 def test_class_row_equals_the_row_of_the_full_matrix(num_groups: int) -> None:
     torch.manual_seed(1)

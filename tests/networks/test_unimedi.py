@@ -10,6 +10,7 @@ from torch import nn
 
 from monai_unimedi.networks.blocks.heads import DistillationHead
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
+from monai_unimedi.networks.nets.unified_vit import UnifiedViT
 from monai_unimedi.networks.nets.unimedi import UniMedI
 from tests.networks.test_image_encoder import SMALL
 
@@ -74,6 +75,51 @@ def test_batch_equals_each_sample_alone(visible_only: bool) -> None:
         for name in batch:
             for key in set(whole[name]) - {"logit_scale"}:
                 torch.testing.assert_close(whole[name][key][i : i + 1], alone[name][key], atol=1e-5, rtol=1e-5)
+
+
+def plain_masked_view(
+    self: UniMedI, content: torch.Tensor, position: torch.Tensor, is_masked: torch.Tensor, distill: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every token through every block, and the predictor too."""
+    vit, width = self.student.vit, content.shape[2]
+    if not self.visible_only:
+        encoded = vit.encode(torch.where(is_masked[..., None], vit.mask_token, content) + position)
+        return encoded[:, 0], encoded[:, 1:][is_masked].reshape(len(content), -1, width)
+    encoded = vit.encode((content + position)[~is_masked].reshape(len(content), -1, width))
+    hidden = (vit.mask_token + position).expand_as(content)[is_masked].reshape(len(content), -1, width)
+    return encoded[:, 0], self.predictor(torch.cat([encoded, hidden], 1))[:, encoded.shape[1] :]
+
+
+def plain_some(self: UnifiedViT, tokens: torch.Tensor, is_wanted: torch.Tensor | None = None) -> torch.Tensor:
+    """Every token through every block, then those that are wanted."""
+    every = self.encode(tokens)
+    patches = [] if is_wanted is None else [every[:, 1:][is_wanted].reshape(len(every), -1, every.shape[2])]
+    return torch.cat([every[:, :1], *patches], 1)
+
+
+@pytest.mark.parametrize("distill", [True, False])
+@pytest.mark.parametrize("visible_only", [False, True])
+@pytest.mark.parametrize("contrast_view", ["whole", "masked"])
+def test_tokens_that_enter_no_loss_are_left_out_and_nothing_changes(
+    monkeypatch: pytest.MonkeyPatch, contrast_view: str, visible_only: bool, distill: bool
+) -> None:
+    model = network(contrast_view=contrast_view, visible_only=visible_only).double()
+    batch = {n: {k: v.double() if k == "image" else v for k, v in s.items()} for n, s in sources().items()}
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def run() -> tuple[dict[str, dict[str, torch.Tensor]], tuple[torch.Tensor, ...]]:
+        out = model(batch, distill=distill)
+        torch.manual_seed(2)
+        parts = [(v * torch.randn_like(v)).sum() for o in out.values() for v in o.values() if v.requires_grad]
+        return out, torch.autograd.grad(sum(parts), parameters, materialize_grads=True, allow_unused=True)
+
+    fast, fast_gradients = run()
+    monkeypatch.setattr(UniMedI, "masked_view", plain_masked_view)
+    monkeypatch.setattr(UnifiedViT, "encode_some", plain_some)
+    plain, gradients = run()
+    for name, expected in plain.items():
+        torch.testing.assert_close(fast[name], expected, rtol=1e-6, atol=1e-6)  # embeddings are float32
+    torch.testing.assert_close(fast_gradients, gradients, rtol=1e-4, atol=1e-5)
 
 
 def test_masked_contrast_and_whole_contrast_differ_and_whole_ignores_the_mask() -> None:

@@ -43,13 +43,22 @@ class ClassRowAttention(nn.Module):
         qkv = self.qkv(x).reshape(b, n, 3, self.num_heads, c // self.num_heads).permute(2, 0, 3, 1, 4)
         return [qkv[0], qkv[1], qkv[2]]
 
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Attention output (B, L, C) of q, k, v.
+    def heads_of(self, wanted: torch.Tensor, x: torch.Tensor) -> List[torch.Tensor]:
+        """q of tokens (B, Q, C) alone, k and v of all tokens (B, L, C); (B, H, Q or L, C / H) each."""
+        b, c = x.shape[0], x.shape[2]
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(wanted, weight[:c], bias[:c] if bias is not None else None)
+        kv = F.linear(x, weight[c:], bias[c:] if bias is not None else None)
+        kv = kv.reshape(b, x.shape[1], 2, self.num_heads, c // self.num_heads).permute(2, 0, 3, 1, 4)
+        return [q.reshape(b, wanted.shape[1], self.num_heads, c // self.num_heads).transpose(1, 2), kv[0], kv[1]]
 
-        Scaled-dot-product attention, but for bfloat16 on a CPU, where its backward pass is four times slower than
-        two batched products (``docs/decisions.md``).
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Attention output (B, Q, C) of q (B, H, Q, C / H) and k, v (B, H, L, C / H).
+
+        Scaled-dot-product attention, but for bfloat16 on a CPU where gradients are wanted: there its backward pass
+        is four times slower than two batched products (``docs/decisions.md``).
         """
-        if q.dtype == torch.bfloat16 and not q.is_cuda:
+        if q.dtype == torch.bfloat16 and not q.is_cuda and q.requires_grad:
             x = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
         else:
             x = F.scaled_dot_product_attention(q, k, v)
@@ -64,8 +73,10 @@ class ClassRowAttention(nn.Module):
         Returns:
             (B, H, N), float; each group sums to 1.
         """
-        patches = k[:, :, 1:].float()
-        logits = (patches * q[:, :, :1].float()).sum(-1) * (q.shape[-1] ** -0.5)  # (B, H, N)
+        rows: List[torch.Tensor] = []
+        for head in range(self.num_heads):  # one by one: all heads' products at once are 12 MB a volume, not 1
+            rows.append((k[:, head, 1:].float() * q[:, head, :1].float()).sum(-1))
+        logits = torch.stack(rows, 1) * (q.shape[-1] ** -0.5)  # (B, H, N)
         grouped = logits.reshape(logits.shape[0], logits.shape[1], num_groups, -1)
         return grouped.softmax(-1).flatten(2)
 
@@ -122,6 +133,20 @@ class EncoderBlock(nn.Module):
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
+    def of_some(self, x: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """What ``forward`` gives for some tokens, the others being attended to and no more.
+
+        Args:
+            x: (B, L, C), all tokens.
+            wanted: (B, Q, C), some of them.
+
+        Returns:
+            (B, Q, C).
+        """
+        q, k, v = self.attention.heads_of(self.norm1(wanted), self.norm1(x))
+        wanted = wanted + self.attention.attend(q, k, v)
+        return wanted + self.mlp(self.norm2(wanted))
+
     def forward_with_class_row(
         self, x: torch.Tensor, num_groups: int = 1, weighting: str = "attention"
     ) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -136,9 +161,7 @@ class EncoderBlock(nn.Module):
         q, k, v = self.attention.heads(self.norm1(x))
         return self.weigh(q, k, v, num_groups, weighting)
 
-    def weigh(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_groups: int, weighting: str
-    ) -> torch.Tensor:
+    def weigh(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_groups: int, weighting: str) -> torch.Tensor:
         """[CLS] attention averaged over the heads, or, by ``contribution``, what each patch adds to [CLS]."""
         row = self.attention.class_row(q, k, num_groups)
         return self.attention.contributions(row, v) if weighting == "contribution" else row.mean(1)

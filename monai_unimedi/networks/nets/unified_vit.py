@@ -116,6 +116,24 @@ class UnifiedViT(nn.Module):
             x = block(x)
         return self.norm(x)
 
+    def encode_some(self, tokens: torch.Tensor, is_wanted: Optional[torch.Tensor] = None) -> torch.Tensor:
+        """Those rows of ``encode`` that are wanted: the last block computes nothing else.
+
+        Args:
+            tokens: (B, N, C), positions added.
+            is_wanted: (B, N), bool, M patches in every row; None wants [CLS] alone.
+
+        Returns:
+            Final-norm tokens (B, 1 + M, C), [CLS] first.
+        """
+        x = self.with_class(tokens)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        wanted = x[:, :1]
+        if is_wanted is not None:
+            wanted = torch.cat([wanted, x[:, 1:][is_wanted].reshape(x.shape[0], -1, x.shape[2])], 1)
+        return self.norm(self.blocks[-1].of_some(x, wanted))
+
     def hidden_states(
         self, image: torch.Tensor, layers: List[int], slice_indices: Optional[torch.Tensor] = None
     ) -> List[torch.Tensor]:

@@ -111,25 +111,25 @@ class UniMedI(nn.Module):
         vit, batch = self.student.vit, content.shape[0]
         if not self.visible_only:
             tokens = torch.where(is_masked[..., None], vit.mask_token.to(content.dtype), content) + position
-            encoded = vit.encode(tokens)
-            return encoded[:, 0], encoded[:, 1:][is_masked].reshape(batch, -1, content.shape[2])
+            encoded = vit.encode_some(tokens, is_masked if distill else None)
+            return encoded[:, 0], encoded[:, 1:] if distill else None
         visible = (content + position)[~is_masked].reshape(batch, -1, content.shape[2])
-        encoded = vit.encode(visible)
         if not distill:
-            return encoded[:, 0], None
+            return vit.encode_some(visible)[:, 0], None
+        encoded = vit.encode(visible)
         hidden = (vit.mask_token + position).expand_as(content)[is_masked].reshape(batch, -1, content.shape[2])
         assert self.predictor is not None
-        predicted = self.predictor(torch.cat([encoded, hidden.to(encoded.dtype)], 1))
-        return encoded[:, 0], predicted[:, encoded.shape[1] :]
+        hidden = hidden.to(encoded.dtype)
+        return encoded[:, 0], self.predictor.of_some(torch.cat([encoded, hidden], 1), hidden)
 
     @torch.no_grad()
     def teacher_view(
         self, image: torch.Tensor, slice_indices: torch.Tensor | None, is_masked: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """The teacher's targets from the whole image, detached: ``teacher_class``, ``teacher_patches``."""
-        tokens = self.teacher.vit(image, slice_indices)
-        hidden = tokens[:, 1:][is_masked].reshape(image.shape[0], -1, tokens.shape[2])
-        return {"teacher_class": self.teacher_head(tokens[:, 0]), "teacher_patches": self.teacher_head(hidden)}
+        content, position = self.teacher.vit.embed(image, slice_indices)
+        tokens = self.teacher.vit.encode_some(content + position, is_masked)
+        return {"teacher_class": self.teacher_head(tokens[:, 0]), "teacher_patches": self.teacher_head(tokens[:, 1:])}
 
     @torch.no_grad()
     def teacher_slice_scores(self, image: torch.Tensor, num_parts: int = 1) -> torch.Tensor:
@@ -178,7 +178,7 @@ class UniMedI(nn.Module):
             out["slice_indices"] = indices
         content, position = self.student.vit.embed(image, indices)
         if self.contrast_view == "whole":
-            class_token = self.student.vit.encode(content + position)[:, 0]
+            class_token = self.student.vit.encode_some(content + position)[:, 0]
         if distill or self.contrast_view == "masked":
             is_masked = random_token_mask(sample_seed, content.shape[1], self.mask_ratio)
             masked_class, hidden = self.masked_view(content, position, is_masked, distill)
