@@ -34,8 +34,9 @@ class SourcesBatchSampler(Sampler[list[Request]]):
     """Endless batches of requests ``(source, row, sample_seed)`` for a ``SourcesDataset``.
 
     Each source runs through permutations of its own rows; the rows that do not fill a batch are left out of
-    that pass, others in the next, so that every rank makes the same steps and no row comes twice in a pass. ``sample_seed`` is a 63-bit hash of (seed, source, pass, row), so that one row is augmented and
-    masked differently at each visit, the same on any rank.
+    that pass, others in the next: every rank makes the same steps and no row comes twice in a pass.
+    ``sample_seed`` is a 63-bit hash of (seed, source, pass, row), so that one row is augmented and masked
+    differently at each visit, the same on any rank.
 
     Iteration starts at ``start_step`` and never ends; the trainer counts. Loader workers read ahead, so what
     goes into a checkpoint is the number of steps trained (``set_step``), not the sampler's own position.
