@@ -93,6 +93,7 @@ def costs(plan: Plan) -> dict[str, float]:
         "bytes read at a resume, all ranks": plan.ranks * checkpoint,
         "lists in memory, a machine": min(plan.ranks, 8) * rows * ROW_MEMORY,
         "seconds of reading the lists, each rank": rows * ROW_SECONDS,
+        "validation of a tenth, similarities in each process": 9.0 * 1024 * plan.xrays / 10,
         "loader cores a rank": (of_rank["2d"] / XRAY_READS + of_rank["3d"] / CT_READS) / compute,
         "bytes a second from shards, a machine": min(plan.ranks, 8) * pixels / compute,
         "bytes a second from shards, all machines": plan.ranks * pixels / compute,
