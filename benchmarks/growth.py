@@ -91,7 +91,9 @@ def kept_bytes(run: Callable[[], Any]) -> int:
 def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
     """Intercept, slope, and the share of the variance that is left."""
     slope, intercept = np.polyfit(x, y, 1)
-    left = np.var(np.asarray(y) - intercept - slope * np.asarray(x)) / max(np.var(y), 1e-300)
+    if np.ptp(y) < 1e-9 * max(abs(max(y)), 1e-300):
+        return float(np.mean(y)), 0.0, 0.0
+    left = np.var(np.asarray(y) - intercept - slope * np.asarray(x)) / np.var(y)
     return float(intercept), float(slope), float(left)
 
 
@@ -102,7 +104,7 @@ def row(figure: str, against: str, x: Sequence[float], y: Sequence[float], unit:
     print(f"| {figure} | {against} ({at}) | {intercept:.3g} {unit} | {slope:.3g} {unit} | {left:.1%} |", flush=True)
 
 
-def swept(changes: dict[str, Any]) -> dict[str, list[tuple[int, tuple[Any, ...]]]]:
+def swept() -> dict[str, list[tuple[int, tuple[Any, ...]]]]:
     """What is varied: its name, and for each value the batch's source, rows, size and text tokens."""
     patch = 12
     images = [(side // patch) ** 2 for side in (48, 96, 144, 192)]
@@ -116,7 +118,7 @@ def swept(changes: dict[str, Any]) -> dict[str, list[tuple[int, tuple[Any, ...]]
 
 def time_rows(repeats: int) -> None:
     network, loss = built()
-    for against, cases in swept({}).items():
+    for against, cases in swept().items():
         runs = {f"{x}": functools.partial(step, network, loss, batch(*case)) for x, case in cases}
         seconds = medians(runs, repeats)
         row("step", against, [x for x, _ in cases], [1e3 * seconds[f"{x}"] for x, _ in cases], "ms")
@@ -124,7 +126,7 @@ def time_rows(repeats: int) -> None:
 
 def memory_rows() -> None:
     network, loss = built()
-    for against, cases in swept({}).items():
+    for against, cases in swept().items():
         runs = [functools.partial(lambda c: loss(network(batch(*c), distill=True)), case) for _, case in cases]
         row("kept for backward", against, [x for x, _ in cases], [kept_bytes(run) / 1e6 for run in runs], "MB")
 
@@ -150,6 +152,8 @@ def counted(function: Any, name: str, counts: dict[str, list[int]]) -> Any:
 
     def call(*given: Any, **options: Any) -> Any:
         tensor = given[1] if name == "all_gather" else given[0]
+        if options.get("async_op"):  # DDP's own, counted by the bucket
+            return function(*given, **options)
         counts.setdefault(name, []).append(tensor.numel() * tensor.element_size())
         return function(*given, **options)
 

@@ -107,14 +107,14 @@ def shown(value: float) -> str:
             return f"{value / size:.3g} {prefix}"
     if value < 0.1:
         return f"{value * 1e6:.3g} u" if value < 1e-3 else f"{value * 1e3:.3g} m"
-    return f"{value:.3g} "
+    return f"{value:.3g}"
 
 
 def table() -> list[str]:
     """Rows of the table, one a cost, one column a plan."""
     found = [costs(plan) for plan in PLANS]
     head = [f"| arithmetic | {' | '.join(plan.name for plan in PLANS)} |", "|---|" + "---|" * len(PLANS)]
-    return head + [f"| {name} | {' | '.join(shown(cost[name]).strip() for cost in found)} |" for name in found[0]]
+    return head + [f"| {name} | {' | '.join(shown(cost[name]) for cost in found)} |" for name in found[0]]
 
 
 if __name__ == "__main__":
