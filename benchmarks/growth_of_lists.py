@@ -27,7 +27,7 @@ RECIPE: dict[str, Any] = {
     "xray_size": 64, "spacing": [8.0, 8.0, 20.0], "ct_size": [48, 48, 16], "ct_padding": "constant",
     "dtype": "uint8", "hu_range": [-1150.0, 350.0],
 }  # fmt: skip
-REPORT = "Heart and mediastinum are normal. Small effusion on the right, patient {}. No nodule. " * 4
+REPORT = "Heart and mediastinum are normal. Small effusion on the right, patient {0}. No nodule. " * 4
 Row = Callable[[str, str, Any, Any, str], None]
 
 

@@ -21,8 +21,8 @@ TRAINED, TEACHER = IMAGE_TOWER + TEXT_TOWER + HEAD, IMAGE_TOWER + HEAD
 EMBEDDING, SLICES, REFRESH = 512, 32, 5
 CARD, NEIGHBOUR, MACHINE, DISK = 0.4 * 790e12, 400e9, 50e9, 1e9  # FLOP/s, B/s
 BYTES_A_TOKEN = 34  # kept for backward a token, layer and channel, bfloat16, attention not kept
-ROW_MEMORY, ROW_SECONDS = 2.0e3, 1.0e-4  # B and s a row of the lists in each process, growth.py
-ROW_DISK = 1.0e3  # B a row beside its pixels, growth.py
+ROW_MEMORY, ROW_SECONDS = 0.8e3, 6.0e-5  # B and CPU s a row of the lists in each process, growth.py
+ROW_DISK = 0.6e3  # B a row beside its pixels, growth.py
 XRAY_PIXELS, CT_VOXELS = 224 * 224, 2 * 128 * 128 * 32  # B, uint8 and int16
 XRAY_READS, CT_READS = 2491, 301  # rows/s of a loader on one core, epoch_reads.py
 

@@ -26,7 +26,7 @@ import psutil
 from _bundle import OUTPUT, REPOSITORY, SHORT, command, copy_bundles, differing, load
 
 FOLDER = OUTPUT / "rank_dies"
-STEPS, KILLS = 9, ((1, 3), (0, 6))  # which rank, after which step
+RANKS, STEPS, KILLS = 2, 9, ((1, 3), (0, 6))  # which rank, after which step
 CONFIGS = ["bundles/pretrain/configs/train.json", "bundles/pretrain/configs/multi_gpu_train.json"]
 OPTIONS = [
     *SHORT, "--num_steps", str(STEPS), "--steps_per_epoch", "3", "--save_interval", "0", "--resume", "false",
@@ -47,7 +47,7 @@ def main() -> int:
         kill_rank(launcher, rank)
     wait(launcher, parts)
     said = parts.with_suffix(".log").read_text(errors="replace")
-    begun = [int(step) for step in re.findall(r"optimizer step (\d+) of", said)][:: len(KILLS)]
+    begun = [int(step) for step in re.findall(r"optimizer step (\d+) of", said)][::RANKS]
     wrong = differing(load(whole / "resume.pt")["objects"], load(parts / "resume.pt")["objects"])
     wrong += [] if curves(whole) == curves(parts) else ["history.jsonl"]
     again = [step - from_step for (_, step), from_step in zip(KILLS, begun)]
@@ -60,7 +60,7 @@ def start(root: Path, folder: Path) -> subprocess.Popen[bytes]:
     """The command of two processes, its output in `<folder>.log`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     words = command(str(CONFIGS), *OPTIONS, "--output_dir", str(folder), "--model_dir", str(folder / "models"))
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--max-restarts", "2", "--nproc_per_node", "2"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--max-restarts", "2", "--nproc_per_node", str(RANKS)]
     path = f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
     with folder.with_suffix(".log").open("wb") as log:
