@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -32,7 +33,7 @@ OPTIONS = [
     *SHORT, "--num_steps", str(STEPS), "--steps_per_epoch", "3", "--save_interval", "0", "--resume", "false",
     "--phantom_dir", str(FOLDER / "phantom"),
 ]  # fmt: skip
-TIMEOUT = 1800.0  # seconds for all of a run
+TIMEOUT = 900.0  # seconds for all of a run
 
 
 def main() -> int:
@@ -63,6 +64,7 @@ def start(root: Path, folder: Path) -> subprocess.Popen[bytes]:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--max-restarts", "2", "--nproc_per_node", str(RANKS)]
     path = f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
+    environment["PYTHONFAULTHANDLER"] = "1"
     with folder.with_suffix(".log").open("wb") as log:
         return subprocess.Popen([words[0], *launcher, *words[1:]], cwd=root, env=environment, stdout=log, stderr=log)
 
@@ -71,6 +73,10 @@ def wait(launcher: subprocess.Popen[bytes], folder: Path) -> None:
     """To the run's end, which must be a good one."""
     try:
         status = launcher.wait(TIMEOUT)
+    except subprocess.TimeoutExpired:
+        for process in psutil.Process(launcher.pid).children():
+            process.send_signal(signal.SIGABRT)  # each says in the log where it waits
+        status = launcher.wait(60)
     finally:
         launcher.terminate()
     if status:
