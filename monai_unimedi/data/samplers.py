@@ -25,12 +25,18 @@ def _members(groups: Sequence[int]) -> list[np.ndarray]:
     return [np.flatnonzero(of_rows == group) for group in np.unique(of_rows)]
 
 
+def _nearest_divisor(size: int, ranks: int) -> int:
+    """The largest number of at most ``ranks`` processes that share ``size`` rows evenly."""
+    return next(count for count in range(ranks, 0, -1) if size % count == 0)
+
+
 class SourcesBatchSampler(Sampler[list[Request]]):
     """Endless batches of requests ``(source, row, sample_seed)`` for a ``SourcesDataset``.
 
     Each source runs through permutations of its own rows; the rows that do not fill a batch are left out of
-    that pass. ``sample_seed`` is a 63-bit hash of (seed, source, pass, row), so that one row is augmented and
-    masked differently at each visit, the same on any rank.
+    that pass, others in the next: every rank makes the same steps and no row comes twice in a pass.
+    ``sample_seed`` is a 63-bit hash of (seed, source, pass, row), so that one row is augmented and masked
+    differently at each visit, the same on any rank.
 
     Iteration starts at ``start_step`` and never ends; the trainer counts. Loader workers read ahead, so what
     goes into a checkpoint is the number of steps trained (``set_step``), not the sampler's own position.
@@ -86,7 +92,9 @@ class SourcesBatchSampler(Sampler[list[Request]]):
                 )
             if size % self.world_size:
                 raise ValueError(
-                    f"Source {name!r}: the {self.world_size} ranks must divide the batch of all, got {size}."
+                    f"Source {name!r}: the {self.world_size} ranks must divide the batch of all, got {size}; start "
+                    f"{_nearest_divisor(size, self.world_size)} processes, which a run that has begun can go on "
+                    "with, or begin a run with another batch."
                 )
 
     def batches_per_pass(self, source: str) -> int:

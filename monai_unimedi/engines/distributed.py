@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,16 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["gather_first_axis", "gather_lists", "mean_over_ranks", "rank", "unwrap", "world_size"]
+__all__ = [
+    "average_buffers",
+    "check_joined",
+    "gather_first_axis",
+    "gather_lists",
+    "mean_over_ranks",
+    "rank",
+    "unwrap",
+    "world_size",
+]
 
 
 def world_size() -> int:
@@ -57,3 +67,28 @@ def gather_lists(values: Sequence[str]) -> list[str]:
     parts: list[list[str]] = [[] for _ in range(world_size())]
     dist.all_gather_object(parts, list(values))
     return [value for part in parts for value in part]
+
+
+def average_buffers(network: nn.Module) -> None:
+    """Floating-point buffers become their averages over ranks: running means that each rank moved by its own rows."""
+    buffers = [buffer for buffer in unwrap(network).buffers() if buffer.is_floating_point()]
+    if world_size() == 1 or not buffers:
+        return
+    means = mean_over_ranks(torch.cat([buffer.flatten() for buffer in buffers]))
+    for buffer, mean in zip(buffers, means.split([buffer.numel() for buffer in buffers])):
+        buffer.copy_(mean.view_as(buffer))
+
+
+def check_joined() -> None:
+    """Checks that processes which were started together train together.
+
+    Raises:
+        RuntimeError: When the launcher started several processes and they have no process group: each would
+            train on its own and write the same files.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1 and world_size() == 1 and "LOCAL_RANK" in os.environ:
+        raise RuntimeError(
+            f"The {started} processes that were started together must form one process group, got none: add the "
+            "bundle's configs/multi_gpu_train.json to --config_file, or start one process."
+        )

@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
 from .batch import check_sources, move_sources, network_inputs
-from .distributed import unwrap
+from .distributed import average_buffers, unwrap
 from .gradient_cache import GradientCache
 from .resumable import ResumableTrainer
 from .selection_cache import SelectionCache
@@ -143,6 +143,7 @@ class UniMediPretrainer(ResumableTrainer):
         output["distillation_weight"] = float(getattr(self.loss_function, "distillation_weight", 0.0))
         self._check_finite(output, batchdata)
         if self.ends_optimizer_step and self.gradient_step.step():
+            average_buffers(self.network)
             self.fire_event(PretrainEvents.OPTIMIZER_STEPPED)
         self.state.output = [output]
         self.fire_event(IterationEvents.MODEL_COMPLETED)

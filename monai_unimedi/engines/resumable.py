@@ -20,7 +20,7 @@ from torch.optim.optimizer import Optimizer
 
 from .accumulation import AccumulatingTrainer
 from .batch import check_finite
-from .distributed import mean_over_ranks
+from .distributed import check_joined, mean_over_ranks
 from .gradient_step import GradientStep
 
 __all__ = ["ResumableTrainer"]
@@ -114,7 +114,12 @@ class ResumableTrainer(AccumulatingTrainer):
         return self._seconds_before + running
 
     def run(self) -> None:  # type: ignore[override]
-        """Trains from the present state to the end; a finished run is left as it is."""
+        """Trains from the present state to the end; a finished run is left as it is.
+
+        Raises:
+            RuntimeError: When several processes were started that do not train together.
+        """
+        check_joined()
         if self.is_finished:
             logger.info("The run is finished after %d optimizer steps.", self.completed_steps)
             return

@@ -24,6 +24,7 @@ from monai_unimedi.engines.distributed import rank, unwrap
 
 from .checkpoint_file import load_first_readable, remove_leftovers, save_tensors
 from .fingerprint import check_fingerprint
+from .launch import check_same_step, continues_launch, this_launch
 
 __all__ = ["ResumeCheckpoint"]
 
@@ -42,13 +43,15 @@ class ResumeCheckpoint:
         save_dict: name to object with `state_dict` and `load_state_dict`.
         trainer: a `UniMediPretrainer`; saved as well.
         fingerprint: what must be the same for the run to go on, see `fingerprint.fingerprint`.
-        resume: False starts again; the newest checkpoint is kept as `resume.pt.bak`, older ones are removed.
+        resume: False starts again; the newest checkpoint is kept as `resume.pt.bak`, older ones are removed. Where
+            torchrun restarts the processes of a launch that began anew, they go on with it.
         save_interval: seconds between checkpoints, the most that a kill can cost.
         keep_last: number of checkpoints kept.
         sampler: has `set_step(iteration)`, if it is not the batch sampler of the trainer's loader.
 
     Raises:
-        ValueError: In `restore`, when a checkpoint has another fingerprint or none is readable.
+        ValueError: In `restore`, when a checkpoint has another fingerprint, none is readable, or ranks find
+            different ones.
         OSError: In a run, when a checkpoint cannot be written; the one before survives.
     """
 
@@ -89,10 +92,10 @@ class ResumeCheckpoint:
         if rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.folder)
-        if not self.resume:
+        found = self._newest()
+        if found is None and not self.resume:
             self._set_aside()
-            return False
-        found = load_first_readable([self.path, *self._older()])
+        check_same_step(self.folder, None if found is None else int(found[1]["step"]))
         if found is None:
             return False
         path, checkpoint = found
@@ -114,6 +117,7 @@ class ResumeCheckpoint:
         step = self.trainer.completed_steps
         content = {
             "step": step,
+            "launch": this_launch(),
             "fingerprint": self.fingerprint,
             "trainer": self.trainer.state_dict(),
             "objects": {name: _stateful(item).state_dict() for name, item in self.save_dict.items()},
@@ -164,6 +168,19 @@ class ResumeCheckpoint:
             os.link(self.path, older)
         except OSError:  # a file system without links
             shutil.copyfile(self.path, older)
+
+    def _newest(self) -> tuple[Path, dict[str, Any]] | None:
+        """The newest whole checkpoint; where the run is to start again, one that this very launch wrote."""
+        if not self.resume and this_launch() is None:
+            return None
+        try:
+            found = load_first_readable([self.path, *self._older()])
+        except ValueError:
+            if self.resume:
+                raise
+            return None
+        is_wanted = found is None or self.resume or continues_launch(found[1].get("launch"))
+        return found if is_wanted else None
 
     def _set_aside(self) -> None:
         if rank() > 0 or not (self.path.exists() or self._older()):

@@ -26,6 +26,7 @@ __all__ = [
     "retrieval_scores",
 ]
 
+QUERIES_AT_ONCE = 1024
 
 def findings_key(findings: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
     """What makes reports equal: the set of (finding, side, zone, size), sorted; empty for a normal."""
@@ -143,17 +144,22 @@ class RetrievalMetric(Cumulative):
         result = {}
         for index in code.unique().tolist():
             rows = code == index
-            similarity = image[rows].double() @ text[rows].double().T
-            is_same = group[rows, None] == group[None, rows]
             name = self.sources[index]
-            result[f"{name}_image_to_report"] = normalised_reciprocal_rank(similarity, is_same)
-            result[f"{name}_report_to_image"] = normalised_reciprocal_rank(similarity.T, is_same)
+            result[f"{name}_image_to_report"] = _ranked(image[rows], text[rows], group[rows])
+            result[f"{name}_report_to_image"] = _ranked(text[rows], image[rows], group[rows])
         return result
 
     def aggregate(self) -> Tensor:
         """Mean over sources and directions of the mean over queries: a scalar, 0 if none can be ranked."""
         means = torch.stack([values.nanmean() for values in self.scores().values()])
         return means.nanmean().nan_to_num(0.0)
+
+
+def _ranked(query: Tensor, pool: Tensor, group: Tensor) -> Tensor:
+    """(Q,) of queries and pool (Q, E), group (Q,); never the whole (Q, Q), which each process would hold."""
+    parts = zip(query.double().split(QUERIES_AT_ONCE), group.split(QUERIES_AT_ONCE))
+    columns = pool.double().T
+    return torch.cat([normalised_reciprocal_rank(part @ columns, own[:, None] == group) for part, own in parts])
 
 
 def normalised_reciprocal_rank(similarity: Tensor, is_relevant: Tensor) -> Tensor:

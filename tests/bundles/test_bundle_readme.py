@@ -19,7 +19,7 @@ README = CONFIGS.parent / "docs" / "README.md"
 TEXT = README.read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
 COMMANDS = [line for kind, block in BLOCKS if kind == "bash" for line in block.splitlines()]
-ELSEWHERE = ("torchrun", "paper.json", "--tracking")  # test_train.py, test_bundle_verbs.py, two_processes.py
+ELSEWHERE = ("torchrun", "paper.json", "--tracking")  # test_train.py, test_bundle_verbs.py, launch_examples.py
 
 
 def options(words: list[str]) -> dict[str, str]:
@@ -81,6 +81,8 @@ def test_every_key_and_file_of_the_readme_exists() -> None:
         "bundle_root",
         "tracking",
         "nproc_per_node",
+        "standalone",
+        "max",  # --max-restarts
         "config_file",
     }  # MONAI's and torchrun's
     keys |= {"meta_file", "filepath", "ckpt_file", "text", "grounding"}  # the last two of embed

@@ -64,6 +64,29 @@ def test_ranks_together_are_the_whole_batch() -> None:
             assert together == [q for q in whole if q[0] == source]
 
 
+@pytest.mark.parametrize("world_size", [2, 3, 4, 6])
+def test_no_row_comes_twice_in_a_pass_on_any_rank(world_size: int) -> None:
+    options = {"lengths": {"2d": 41, "3d": 26}, "batch_sizes": {"2d": 12, "3d": 12}, "world_size": world_size}
+    ranks = [sampler(rank=rank, **options) for rank in range(world_size)]
+    assert {len(rank) for rank in ranks} == {3}
+    for source, per_pass in (("2d", 3), ("3d", 2)):
+        assert {rank.batches_per_pass(source) for rank in ranks} == {per_pass}
+        for visit in range(4):
+            steps = range(visit * per_pass, (visit + 1) * per_pass)
+            rows = [r for rank in ranks for t in steps for s, r, _ in rank.requests(t) if s == source]
+            assert max(Counter(rows).values()) == 1
+            assert len(rows) == per_pass * 12
+
+
+def test_rows_that_a_pass_leaves_out_are_others_each_time() -> None:
+    options = {"lengths": {"2d": 23}, "batch_sizes": {"2d": 4}, "world_size": 4}
+    ranks = [sampler(rank=rank, **options) for rank in range(4)]
+    seen = [{r for rank in ranks for t in range(5 * v, 5 * v + 5) for _, r, _ in rank.requests(t)} for v in range(9)]
+    assert all(len(rows) == 20 for rows in seen)
+    assert len({frozenset(rows) for rows in seen}) > 1
+    assert len(set.union(*seen)) == 23
+
+
 def test_sample_seed_is_stable_and_changes_with_the_visit() -> None:
     seeds: dict[tuple[str, int], set[int]] = {}
     for requests in islice(sampler(), 50):
@@ -90,7 +113,8 @@ def test_source_of_batch_size_zero_is_left_out() -> None:
     [
         ({"batch_sizes": {"2d": 1, "3d": 2}}, "'2d': contrast needs a batch of at least 2 rows, got 1"),
         ({"batch_sizes": {"2d": 4, "3d": 12}}, "'3d' has 10 rows, fewer than its batch of 12"),
-        ({"batch_sizes": {"2d": 3, "3d": 2}, "world_size": 2}, "2 ranks must divide the batch of all, got 3"),
+        ({"batch_sizes": {"2d": 3, "3d": 2}, "world_size": 2}, "2 ranks must divide the batch of all, got 3; start 1"),
+        ({"batch_sizes": {"2d": 16, "3d": 6}, "world_size": 6}, "the 6 ranks .* got 16; start 4 processes"),
         ({"batch_sizes": {}}, "At least one source"),
         ({"rank": 2, "world_size": 2}, r"rank must lie in \[0, 2\)"),
     ],

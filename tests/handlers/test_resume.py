@@ -216,6 +216,31 @@ def test_resume_false_starts_again_and_keeps_a_backup(tmp_path: Path) -> None:
     assert len(history(tmp_path)) == 10
 
 
+@pytest.mark.parametrize(
+    ("launch", "restarts", "goes_on"), [("a", 0, True), ("b", 1, False), ("none", 1, True), ("none", 0, False)]
+)
+def test_restarted_launch_goes_on_with_the_run_it_began_anew(
+    launch: str, restarts: int, goes_on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none" if launch == "none" else "a")
+    stop_at(ToyRun(tmp_path, resume=False), 8)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", launch)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(restarts))
+    run = ToyRun(tmp_path, resume=False)
+    assert run.resume.restore() is goes_on
+    assert run.trainer.state.iteration == (7 if goes_on else 0)
+    assert (tmp_path / "resume.pt.bak").exists() is not goes_on
+
+
+def test_launch_that_begins_anew_passes_over_a_damaged_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    (tmp_path / "resume.pt").write_bytes(b"half a file")
+    assert ToyRun(tmp_path, resume=False).resume.restore() is False
+    assert (tmp_path / "resume.pt.bak").exists()
+
+
 def test_damaged_checkpoint_falls_back_to_the_one_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

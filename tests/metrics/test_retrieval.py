@@ -12,6 +12,7 @@ from monai.handlers import IgniteMetricHandler
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from monai_unimedi.metrics import retrieval
 from monai_unimedi.metrics.retrieval import (
     RetrievalMetric,
     findings_key,
@@ -148,6 +149,17 @@ def test_metric_ranks_each_source_in_its_own_whole_pool() -> None:
     assert set(metric.scores()) == {
         f"{s}_{d}" for s in ("2d", "3d") for d in ("image_to_report", "report_to_image")
     }
+
+
+def test_metric_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = RetrievalMetric()
+    metric({"2d": batch(7, 0), "3d": batch(4, 1)})
+    whole = metric.scores()
+    monkeypatch.setattr(retrieval, "QUERIES_AT_ONCE", 3)
+    parts = metric.scores()
+    assert {name: len(values) for name, values in parts.items()} == {name: len(v) for name, v in whole.items()}
+    for name, values in whole.items():
+        assert torch.allclose(parts[name], values, atol=1e-12, equal_nan=True), name
 
 
 def test_metric_works_in_an_ignite_engine() -> None:
