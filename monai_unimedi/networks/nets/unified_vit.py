@@ -5,6 +5,7 @@ from typing import List, Optional, Tuple
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from monai_unimedi.networks.blocks.encoder_block import EncoderBlock
 from monai_unimedi.networks.blocks.image_tokenizer import ImageTokenizer
@@ -60,6 +61,7 @@ class UnifiedViT(nn.Module):
             [EncoderBlock(hidden_size, mlp_dim, num_heads, qkv_bias, norm_eps) for _ in range(num_layers)]
         )
         self.norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self._recomputes = False
         self.initialize(qk_gain)
 
     @torch.jit.unused
@@ -113,8 +115,24 @@ class UnifiedViT(nn.Module):
         """Patch tokens (B, N, C), positions added, to final-norm tokens (B, 1 + N, C), [CLS] first."""
         x = self.with_class(tokens)
         for block in self.blocks:
-            x = block(x)
+            if torch.jit.is_scripting():
+                x = block(x)
+            else:
+                x = self.through(block, x)
         return self.norm(x)
+
+    @torch.jit.unused
+    def recompute_activations(self, is_on: bool = True) -> None:
+        """Keep of each block in ``encode`` its input alone and compute the rest again in the backward pass: the same
+        gradients in a fraction of the memory, for one more forward pass."""
+        self._recomputes = bool(is_on)
+
+    @torch.jit.unused
+    def through(self, block: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """One block of tokens (B, L, C); see ``recompute_activations``."""
+        if self._recomputes and torch.is_grad_enabled():
+            return checkpoint(block, x, use_reentrant=False)
+        return block(x)
 
     def hidden_states(
         self, image: torch.Tensor, layers: List[int], slice_indices: Optional[torch.Tensor] = None
