@@ -45,9 +45,7 @@ def step(network: UniMedI, autocast: bool = False) -> tuple[dict[str, Tensor], i
 
 @pytest.mark.parametrize("options", [{}, {"visible_only": True, "contrast_view": "masked"}])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_gradients_and_random_numbers_are_those_of_kept_activations(
-    options: dict[str, object], autocast: bool
-) -> None:
+def test_gradients_and_random_numbers_are_those_of_kept_activations(options: dict[str, object], autocast: bool) -> None:
     (plain, kept, drawn), (again, kept_again, drawn_again) = (
         step(model(is_on, **options), autocast) for is_on in (False, True)
     )

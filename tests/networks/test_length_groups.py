@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def cheapest(lengths: list[int], call_cost: int) -> int:
     for number in range(count):
         for cuts in combinations(range(1, count), number):
             edges = [0, *cuts, count]
-            groups = [list(range(a, b)) for a, b in zip(edges, edges[1:])]
+            groups = [list(range(a, b)) for a, b in pairwise(edges)]
             prices.append(price(groups, ordered, call_cost))
     return min(prices)
 
@@ -60,9 +60,7 @@ def tower(call_cost: int | None, pooling: str = "mean", attention: str = "sdpa")
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 @pytest.mark.parametrize("call_cost", [0, 6, 10_000])
-def test_grouped_reports_equal_padded_ones_forward_and_backward(
-    call_cost: int, pooling: str, attention: str
-) -> None:
+def test_grouped_reports_equal_padded_ones_forward_and_backward(call_cost: int, pooling: str, attention: str) -> None:
     ids, mask = reports()
     weight = torch.randn(len(LENGTHS), 16, dtype=torch.float64)
     found = []

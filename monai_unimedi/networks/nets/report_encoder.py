@@ -61,14 +61,14 @@ class ReportEncoder(nn.Module):
             frozen model and reports shown whole; a text's states are computed alone and in float32, so that
             they do not depend on the batch it came with.
         call_cost: None pads the reports of a batch to the longest of them. A number reads them in groups of like
-            length, each padded to its own longest, and is the number of tokens that one further call is worth: 0
-            pads nothing. The embeddings are equal up to rounding.
+            length, each padded to its own longest, and is what one further call is worth, in tokens: 0 pads
+            nothing. The embeddings are equal up to rounding.
 
     Raises:
         OSError: When the model is neither a readable folder nor a reachable hub id.
         ValueError: When a local folder has no tokenizer, `pooling` or `num_frozen_layers` is unknown,
-            `vocab_size` is missing from scratch, texts are to be remembered by a model that is trained, or `call_cost` is
-            negative.
+            `vocab_size` is missing from scratch, texts are to be remembered by a model that is trained, or
+            `call_cost` is negative.
     """
 
     def __init__(
