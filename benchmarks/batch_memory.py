@@ -3,14 +3,15 @@
 
     python -m benchmarks.batch_memory [--sizes tiny small base] [--kinds 2d 3d] [--batches 2 3 4] [--limit_gb 6]
 
-Peak memory of whole training steps (both views, teacher, slice scores, distillation, AdamW, bfloat16 autocast) at a few
-batch sizes (the contrast needs two rows), each in a process of its own, one at a time; then a line, memory = fixed +
-slope * batch, and from it the largest batch for some cards. X-rays are 224 x 224; CTs 128 x 128 x 32 in patches of
-16 x 16 x 4 with 4 slices beside them; reports have 128 tokens, and the text tower the image tower's width and depth; the
-heads are those of ``paper.json``. On a GPU the peak is ``torch.cuda.max_memory_allocated``; on a CPU it is the process's
-largest resident memory, libraries included, and what stands beyond the measured batches is extrapolated. A CPU keeps
-attention matrices in bfloat16, which a GPU's fused attention does not: its figures for CTs are on the safe side. Batches
-whose prediction exceeds ``--limit_gb`` are left out of the measurement.
+Peak memory of whole training steps (both views, teacher, slice scores, distillation, AdamW, bfloat16 autocast) at
+a few batch sizes (the contrast needs two rows), each in a process of its own, one at a time; then a line, memory =
+fixed + slope * batch, and from it the largest batch for some cards. X-rays are 224 x 224; CTs 128 x 128 x 32 in
+patches of 16 x 16 x 4 with 4 slices beside them; reports have 128 tokens, and the text tower the image tower's
+width and depth; the heads are those of ``paper.json``. On a GPU the peak is ``torch.cuda.max_memory_allocated``;
+on a CPU it is the process's largest resident memory, libraries included, and what stands beyond the measured
+batches is extrapolated. A CPU keeps attention matrices in bfloat16, which a GPU's fused attention does not: its
+figures for CTs are on the safe side. Batches whose prediction exceeds ``--limit_gb`` are left out of the
+measurement.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def measure(size: str, kind: str, batch: int, is_on: bool) -> float:
 def in_child(size: str, kind: str, batch: int, is_on: bool) -> float:
     """`measure` in a process of its own, whose allocator gives freed memory back at once."""
     words = ["--child", size, kind, str(batch), str(int(is_on))]
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.batch_memory", *words],
         check=True, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env=environment,

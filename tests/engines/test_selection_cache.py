@@ -53,7 +53,8 @@ def test_batches_of_other_depths_keep_their_own_scores() -> None:
     cache = SelectionCache(refresh=2)
     deep, flat = torch.rand(2, 6), torch.rand(2, 3)
     for rows, scores in (([0, 1], flat), ([4, 5], deep), ([20, 21], flat + 1)):
-        found = cache.lookup("3d", torch.tensor(rows), lambda is_stale, scores=scores: scores[is_stale], scores.shape[1])
+        row, width = torch.tensor(rows), scores.shape[1]
+        found = cache.lookup("3d", row, lambda is_stale, scores=scores: scores[is_stale], width)
         assert torch.equal(found, scores)
     other = SelectionCache(refresh=2)
     other.load_state_dict(cache.state_dict())
