@@ -59,7 +59,7 @@ def head_prompts(
 
 
 def start_head_from_prompts(
-    head: nn.Linear,
+    head: nn.Linear | None,
     checkpoint: str | os.PathLike,
     prompts: Prompts,
     class_names: Sequence[str],
@@ -68,7 +68,7 @@ def start_head_from_prompts(
     """Sets the head's weights to the prompts' directions, its bias to 0.
 
     Args:
-        head: from [CLS] to one logit a class.
+        head: from [CLS] to one logit a class; None where the network is another one, without such a head.
         checkpoint: ``model.pt`` of a pre-training, with its ``encoder.json`` and ``text/`` beside it; or their folder.
         prompts: as ``load_prompts`` gives them.
         class_names: of the head's rows; ``background`` needs no prompts, its row starts at 0.
@@ -76,8 +76,10 @@ def start_head_from_prompts(
 
     Raises:
         FileNotFoundError: When the report tower does not lie beside the checkpoint.
-        ValueError: When a class has no prompts, or the head is of another width.
+        ValueError: When there is no head, a class has no prompts, or the head is of another width.
     """
+    if head is None:
+        raise ValueError("The network must have a head that reads [CLS], this one has none: give --prompts none.")
     missing = [name for name in class_names if name not in prompts and name != BACKGROUND]
     if missing:
         raise ValueError(f"Every class must have prompts, got none for {missing}: add them to the prompt file.")

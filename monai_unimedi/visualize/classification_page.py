@@ -61,7 +61,7 @@ def write_classification_page(
         side=SIDE,
         cases=shown,
         charts=loss_charts(history),
-        tables=metric_tables({key: value for key, value in metrics.items() if key != "counts"}),
+        tables=metric_tables(metrics),
         settings={key: plain(value) for key, value in (details or {}).items()} | plain_values(metrics),
     )
     return write_whole(Path(path), html)

@@ -40,10 +40,12 @@ WORDS = {
     "other_image": "its sentence on another image",
     "dice_positives": "Dice, positives",
     "dice_all": "Dice, all",
+    "dice_pooled": "Dice, pooled",
     "hd95_mm": "HD95 (mm)",
     "hd95_file_pixels": "HD95 (pixels of the file)",
 }
 PERCENT_COLUMNS = {"1", "10", "100"}
+COUNTS = "counts"
 
 
 def is_figure(node: Any) -> bool:
@@ -52,7 +54,7 @@ def is_figure(node: Any) -> bool:
 
 
 def metric_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One section per top-level key that holds figures; in it, one table per set of columns.
+    """One section per top-level key that holds figures, and one for ``counts``; in it, one table per set of columns.
 
     Returns:
         ``{"title", "tables": [{"columns", "rows": [{"name", "cells"}]}]}``; a cell is None where there
@@ -61,6 +63,9 @@ def metric_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     sections = []
     for key, node in metrics.items():
         if not isinstance(node, Mapping) or is_figure(node):
+            continue
+        if key == COUNTS:
+            sections.append(_count_section(node))
             continue
         tables: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for path, figures in _groups(node, ()):
@@ -79,9 +84,11 @@ def metric_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def plain_values(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Everything that is no figure (seed, seconds, parameters, what was not available), flat, as text."""
+    """Everything that is in no table (seed, seconds, parameters, what was not available), flat, as text."""
     found: dict[str, str] = {}
     for key, node in metrics.items():
+        if key == COUNTS:
+            continue
         name = f"{prefix}{words(key)}"
         if isinstance(node, Mapping) and not is_figure(node):
             found |= plain_values(node, f"{name} · ")
@@ -118,7 +125,7 @@ def cell(figure: Any) -> dict[str, Any] | None:
         bound if isinstance(bound, int | float) and math.isfinite(bound) else None for bound in bounds
     )
     count = figure.get("count") if is_figure(figure) else None
-    on_unit = all(0 <= item <= 1 for item in (value, low, high) if item is not None)
+    on_unit = isinstance(value, float) and all(0 <= item <= 1 for item in (value, low, high) if item is not None)
     return {"value": value, "low": low, "high": high, "count": count, "on_unit": on_unit}
 
 
@@ -133,6 +140,13 @@ def _groups(node: Mapping[str, Any], path: tuple[str, ...]) -> list[tuple[tuple[
     deeper = [(key, item) for key, item in node.items() if isinstance(item, Mapping) and not is_figure(item)]
     below = [group for key, item in deeper for group in _groups(item, (*path, str(key)))]
     return ([(path, figures)] if figures else []) + below
+
+
+def _count_section(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """Numbers of cases by class."""
+    columns = tuple(next(iter(counts.values())))
+    rows = [{"name": words(name), "cells": [cell(of[column]) for column in columns]} for name, of in counts.items()]
+    return {"title": "Number of cases", "tables": [_table(columns, rows)]}
 
 
 def _table(names: tuple[str, ...], rows: list[dict[str, Any]]) -> dict[str, Any]:

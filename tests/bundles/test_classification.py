@@ -209,6 +209,15 @@ def test_pretrained_tower_is_loaded_and_wrong_sizes_are_refused(another: Classif
     assert not (another.output_dir / "models").exists()
 
 
+def test_another_network_trains_and_is_judged(another: ClassificationBundle) -> None:
+    classes = len(another.workflow("train", **another.tiny).parser.get_parsed_content("class_names"))
+    resnet = {"block": "basic", "layers": [1, 1, 1, 1], "block_inplanes": [2, 2, 2, 2], "n_input_channels": 1}
+    dims = {"spatial_dims": int(another.source[0]), "num_classes": classes}
+    network = {"_target_": "monai.networks.nets.ResNet", **resnet, **dims}
+    another.train(network_def=network)
+    assert "auroc" in another.evaluate(network_def=network)
+
+
 def test_start_from_scratch_is_said(another: ClassificationBundle, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         another.train(pretrained="none", num_steps=1)

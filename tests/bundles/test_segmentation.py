@@ -172,6 +172,15 @@ def test_pretrained_encoder_is_loaded_and_wrong_sizes_are_refused(
     assert not (bundle.output_dir / "models").exists()
 
 
+def test_another_network_trains_and_is_judged(segmented: SegmentationBundle, tmp_path: Path) -> None:
+    bundle, dims = another(segmented, tmp_path), int(segmented.source[0])
+    channels = bundle.workflow("train", **bundle.tiny).parser.get_parsed_content("out_channels")
+    unet = {"spatial_dims": dims, "in_channels": 1, "out_channels": channels, "channels": [4, 8], "strides": [2]}
+    network = {"_target_": "monai.networks.nets.UNet", **unet}
+    bundle.train(network_def=network)
+    assert "dice" in bundle.evaluate(network_def=network)
+
+
 def test_frozen_overlay_trains_what_follows_the_encoder_alone(segmented: SegmentationBundle, tmp_path: Path) -> None:
     bundle = another(segmented, tmp_path)
     workflow = bundle.workflow("train", "frozen", **bundle.tiny)

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from monai_unimedi.visualize.floors import floor_rows
-from monai_unimedi.visualize.metric_tables import metric_tables, plain_values
+from monai_unimedi.visualize.metric_tables import figure_text, metric_tables, plain_values
 
 
 def test_every_figure_is_in_a_table(metrics: dict[str, Any]) -> None:
@@ -29,6 +29,16 @@ def test_plain_values_are_flat(metrics: dict[str, Any]) -> None:
     assert values["seconds · train"] == "352"
     assert values["parameters"] == "1,234,567"
     assert values["seed"] == "0"
+
+
+def test_counts_are_a_table_of_whole_numbers() -> None:
+    metrics = {"counts": {"nodule": {"cases": 200, "missed": 1}, "ground_glass": {"cases": 200, "missed": 0}}}
+    (section,) = metric_tables(metrics)
+    (table,) = section["tables"]
+    assert table["columns"] == ["cases", "missed"]
+    assert [row["name"] for row in table["rows"]] == ["nodule", "ground glass"]
+    assert [figure_text(of["value"], of) for row in table["rows"] for of in row["cells"]] == ["200", "1", "200", "0"]
+    assert plain_values(metrics) == {}
 
 
 def test_floors_come_with_the_figure_that_they_name(metrics: dict[str, Any]) -> None:
