@@ -165,7 +165,7 @@ class SourcesBatchSampler(Sampler[list[Request]]):
                 batches: Sequence[np.ndarray] = self._shaped[source].batches(order)
             else:
                 count, size = self.batches_per_pass(source), self.batch_sizes[source]
-                batches = order[: count * size].reshape(count, size)
+                batches = list(order[: count * size].reshape(count, size))
             self._passes[source] = (visit, batches)
         return self._passes[source][1]
 
