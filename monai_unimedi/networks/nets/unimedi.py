@@ -36,7 +36,7 @@ class UniMedI(nn.Module):
         head_dim, bottleneck_dim, num_prototypes: of the shared distillation head.
         temperature: start of the learnable temperature of the contrast.
         activation_checkpointing: keep few activations of both towers and compute the others again in the backward
-            pass: equal gradients in less memory, for about a third more time.
+            pass: equal gradients in less memory, for one more forward pass.
 
     Raises:
         ValueError: When ``contrast_view`` or ``mask_ratio`` is out of range.
