@@ -98,7 +98,7 @@ class SourcesCollate:
             samples: of any sources, in any order.
 
         Returns:
-            One entry per source, rows in the order of ``samples``.
+            One entry per source, rows in the order of ``samples``. Images and masks of several shapes stay a list.
         """
         groups: dict[str, list[dict[str, Any]]] = {}
         for sample in samples:
@@ -106,7 +106,7 @@ class SourcesCollate:
         return {source: self._source_batch(group) for source, group in groups.items()}
 
     def _source_batch(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        batch: dict[str, Any] = {"image": torch.stack([torch.as_tensor(s["image"]) for s in samples])}
+        batch: dict[str, Any] = {"image": _stacked([torch.as_tensor(s["image"]) for s in samples])}
         batch["id"] = [str(s.get("id", s["row"])) for s in samples]
         if all("report" in s for s in samples):
             seeds = [s["sample_seed"] for s in samples]
@@ -187,5 +187,9 @@ class SourcesCollate:
 def _gather(key: str, values: list[Any]) -> Any:
     if key not in _TENSORS:
         return values
-    tensors = [torch.as_tensor(value) for value in values]
-    return torch.stack(tensors).to(_TENSORS[key])
+    return _stacked([torch.as_tensor(value).to(_TENSORS[key]) for value in values])
+
+
+def _stacked(tensors: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
+    """One tensor of tensors of one shape, else the list itself: nothing is padded."""
+    return torch.stack(tensors) if len({tensor.shape for tensor in tensors}) == 1 else tensors

@@ -9,6 +9,7 @@ sample.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +50,7 @@ class SourceDataset(Dataset):
             rounded the same.
         cache_keys: keys whose tensors are cached.
         seed: for the random transforms of a sample asked for by its row number alone.
+        largest: (X, Y[, Z]) that no image exceeds after its deterministic transforms, where their sizes differ.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class SourceDataset(Dataset):
         cache_dtype: str | torch.dtype = "float16",
         cache_keys: Sequence[str] = ("image", "lesion_mask"),
         seed: int = 0,
+        largest: Sequence[int] | None = None,
     ) -> None:
+        self.largest = largest
         self.rows = list(rows)
         self.source = source
         self.seed = seed
@@ -89,15 +93,20 @@ class SourceDataset(Dataset):
 
     def _new_cache(self, cache_gb: float) -> SampleCache:
         example = self._deterministic(0)
-        row_bytes = max(1, sum(t.numel() * t.element_size() for t in example.values()))
+        sizes = [t.dtype.itemsize * t.shape[0] * math.prod(self.largest or t.shape[1:]) for t in example.values()]
+        row_bytes = max(1, sum(sizes))
         num_rows = min(len(self.rows), int(cache_gb * _GIB / row_bytes))
         logger.info(
             "%s: up to %d of %d rows are cached, %.2f GiB",
             self.source, num_rows, len(self.rows), num_rows * row_bytes / _GIB,
         )  # fmt: skip
-        cache = SampleCache(example, num_rows)
+        cache = SampleCache(example, num_rows, self.largest)
         cache.put(0, example)
         return cache
+
+    def shape(self, row: int) -> tuple[int, ...]:
+        """(C, X, Y[, Z]) of a row's image after the deterministic transforms; reads it."""
+        return tuple(self._tensors(row)["image"].shape)
 
     @property
     def cache_bytes(self) -> int:
@@ -205,6 +214,7 @@ class SourcesDataset(Dataset):
         cache_gb: memory (GiB) of all sources together; the first source takes what it needs, then the next.
         cache_dtype: as in ``SourceDataset``.
         cache_keys: as in ``SourceDataset``.
+        largest: by source, as in ``SourceDataset``; sources that are not named have images of one size.
 
     Raises:
         ValueError: When a source has no transforms.
@@ -218,6 +228,7 @@ class SourcesDataset(Dataset):
         cache_gb: float = 4.0,
         cache_dtype: str | torch.dtype = "float16",
         cache_keys: Sequence[str] = ("image", "lesion_mask"),
+        largest: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.datasets: dict[str, SourceDataset] = {}
         for source, rows in data.items():
@@ -225,7 +236,10 @@ class SourcesDataset(Dataset):
                 continue
             if source not in transform:
                 raise ValueError(f"Source {source!r} must have transforms, they are given for {sorted(transform)}.")
-            dataset = SourceDataset(rows, transform[source], source, cache, cache_gb, cache_dtype, cache_keys)
+            size = (largest or {}).get(source)
+            dataset = SourceDataset(
+                rows, transform[source], source, cache, cache_gb, cache_dtype, cache_keys, largest=size
+            )
             cache_gb = max(0.0, cache_gb - dataset.cache_bytes / _GIB)
             self.datasets[source] = dataset
 

@@ -7,12 +7,15 @@ step, with any number of loader workers or ranks, sees what the uninterrupted ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from monai_unimedi.data.hashing import stable_hash
+from monai_unimedi.data.shape_batches import Shape, ShapeBatches, rows_in_budget
 
 __all__ = ["SourcesBatchSampler"]
 
@@ -50,10 +53,19 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         shuffle: False takes the rows in order, pass after pass.
         groups: for a source the group of each of its rows, such as its class: each pass then takes of every group
             as many rows as the smallest has, of larger groups others each time until all were seen.
+        shapes: for a source (C, X, Y[, Z]) of each row's image, where they differ or tokens count: a batch then holds
+            images of one shape, on all ranks.
+        token_budgets: for a source of ``shapes``, tokens of a batch over all ranks, instead of its batch size: a
+            batch of small images has more rows than one of large ones. None leaves the batch size.
+        count_tokens: tokens of an image of a shape.
+        row_multiple: batches by tokens, and those of shapes too rare for a batch size, have a multiple of it and of
+            ``world_size`` rows. The largest number of processes that the run will have lets it go on with fewer, in
+            the same batches.
 
     Raises:
         ValueError: When a batch has fewer than two rows (contrast needs a negative), more rows than its
-            source, or a size that ``world_size`` does not divide.
+            source, or a size that ``world_size`` does not divide; when too few rows have a shape; when a budget
+            comes without shapes and tokens, or shapes with groups.
     """
 
     def __init__(
@@ -66,24 +78,59 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         world_size: int = 1,
         shuffle: bool = True,
         groups: Mapping[str, Sequence[int]] | None = None,
+        shapes: Mapping[str, Sequence[Shape]] | None = None,
+        token_budgets: Mapping[str, int | None] | None = None,
+        count_tokens: Callable[[Shape], int] | None = None,
+        row_multiple: int = 1,
     ) -> None:
-        self.lengths = {name: int(n) for name, n in lengths.items() if batch_sizes.get(name, 0) != 0}
-        self.batch_sizes = {name: int(batch_sizes[name]) for name in self.lengths}
+        budgets = {name: int(tokens) for name, tokens in (token_budgets or {}).items() if tokens is not None}
+        wanted = {**batch_sizes, **budgets}
+        self.lengths = {name: int(n) for name, n in lengths.items() if wanted.get(name, 0) != 0}
+        self.batch_sizes = {name: int(batch_sizes.get(name, 0)) for name in self.lengths}
         self.seed, self.rank, self.world_size, self.shuffle = int(seed), int(rank), int(world_size), shuffle
         self.groups = {name: _members(of_rows) for name, of_rows in (groups or {}).items()}
         self.lengths |= {name: len(found) * min(map(len, found)) for name, found in self.groups.items()}
-        self._check()
+        self._check(shapes or {}, budgets)
+        if row_multiple < 1:
+            raise ValueError(f"row_multiple must be 1 or more, got {row_multiple}.")
+        self._shaped = self._shape_batches(shapes or {}, budgets, count_tokens, int(row_multiple))
         longest = max(self.batches_per_pass(name) for name in self.lengths)
         self.steps_per_epoch = longest if steps_per_epoch is None else int(steps_per_epoch)
         self.start_step = 0
-        self._orders: dict[str, tuple[int, np.ndarray]] = {}
+        self._passes: dict[str, tuple[int, Sequence[np.ndarray]]] = {}
 
-    def _check(self) -> None:
+    def _shape_batches(
+        self,
+        shapes: Mapping[str, Sequence[Shape]],
+        budgets: Mapping[str, int],
+        count_tokens: Callable[[Shape], int] | None,
+        row_multiple: int,
+    ) -> dict[str, ShapeBatches]:
+        multiple = math.lcm(row_multiple, self.world_size)
+        found = {}
+        for name in self.lengths:
+            if name in budgets and (name not in shapes or count_tokens is None):
+                raise ValueError(f"Source {name!r}: a budget of tokens needs shapes and count_tokens, got one or none.")
+            if name in shapes and name in self.groups:
+                raise ValueError(f"Source {name!r}: batches are by shapes or balance groups, got both.")
+            if name in shapes:
+
+                def rows_of(shape: Shape, name: str = name) -> int:
+                    if name not in budgets or count_tokens is None:
+                        return self.batch_sizes[name]
+                    return rows_in_budget(name, shape, count_tokens(shape), budgets[name], multiple)
+
+                found[name] = ShapeBatches(name, shapes[name], rows_of, multiple)
+        return found
+
+    def _check(self, shapes: Mapping[str, Any], budgets: Mapping[str, int]) -> None:
         if not self.lengths:
             raise ValueError("At least one source must have rows and a batch size, got none.")
         if not 0 <= self.rank < self.world_size:
             raise ValueError(f"rank must lie in [0, {self.world_size}), got {self.rank}.")
         for name, size in self.batch_sizes.items():
+            if name in budgets:
+                continue
             if size < 2:
                 raise ValueError(f"Source {name!r}: contrast needs a batch of at least 2 rows, got {size}.")
             if size > self.lengths[name]:
@@ -99,6 +146,8 @@ class SourcesBatchSampler(Sampler[list[Request]]):
 
     def batches_per_pass(self, source: str) -> int:
         """Whole batches in one pass through a source."""
+        if source in self._shaped:
+            return self._shaped[source].num_batches
         return self.lengths[source] // self.batch_sizes[source]
 
     def visit(self, source: str, step: int) -> int:
@@ -110,19 +159,29 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         return [request for source in self.lengths for request in self._source_requests(source, step)]
 
     def _source_requests(self, source: str, step: int) -> list[Request]:
-        size, visit = self.batch_sizes[source], self.visit(source, step)
-        share = size // self.world_size
-        first = (step % self.batches_per_pass(source)) * size + self.rank * share
-        rows = self._order(source, visit)[first : first + share]
+        visit = self.visit(source, step)
+        batch = self._pass(source, visit)[step % self.batches_per_pass(source)]
+        share = len(batch) // self.world_size
+        rows = batch[self.rank * share : (self.rank + 1) * share]
         return [(source, int(row), stable_hash("sample", self.seed, source, visit, int(row))) for row in rows]
+
+    def _pass(self, source: str, visit: int) -> Sequence[np.ndarray]:
+        """The batches of one pass through a source."""
+        if self._passes.get(source, (-1, ()))[0] != visit:
+            order = self._order(source, visit)
+            if source in self._shaped:
+                batches: Sequence[np.ndarray] = self._shaped[source].batches(order)
+            else:
+                count, size = self.batches_per_pass(source), self.batch_sizes[source]
+                batches = list(order[: count * size].reshape(count, size))
+            self._passes[source] = (visit, batches)
+        return self._passes[source][1]
 
     def _order(self, source: str, visit: int) -> np.ndarray:
         if not self.shuffle:
             return self._balanced(source, visit) if source in self.groups else np.arange(self.lengths[source])
-        if self._orders.get(source, (-1, None))[0] != visit:
-            rows = self._balanced(source, visit) if source in self.groups else self.lengths[source]
-            self._orders[source] = (visit, self._random("order", source, visit).permutation(rows))
-        return self._orders[source][1]
+        rows = self._balanced(source, visit) if source in self.groups else self.lengths[source]
+        return self._random("order", source, visit).permutation(rows)
 
     def _balanced(self, source: str, visit: int) -> np.ndarray:
         """Rows of one pass, the same number of each group: a stretch of the group's endless permutations."""

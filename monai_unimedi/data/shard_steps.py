@@ -132,6 +132,7 @@ def _geometry(transforms: Sequence[Transform]) -> dict[str, Any]:
             found["spacing"] = [float(length) for length in step.resample.spacing]
         elif isinstance(step, CropOrPadBodyd):
             found |= {"ct_size": [int(n) for n in step.crop.size], "ct_padding": step.crop.padding}
+            found["ct_depths"] = step.crop.depths  # shards have one depth
         elif type(step).__name__ == "ScaleIntensityRanged":
             scaler: Any = getattr(step, "scaler")  # noqa: B009  # of MONAI, untyped
             found["hu_range"] = [float(scaler.a_min), float(scaler.a_max)]
@@ -140,7 +141,7 @@ def _geometry(transforms: Sequence[Transform]) -> dict[str, Any]:
 
 def _compare(run: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
     wrong = []
-    for name in ("voi", "grey", "fit", "spacing", "ct_size", "ct_padding"):
+    for name in ("voi", "grey", "fit", "spacing", "ct_size", "ct_padding", "ct_depths"):
         if name in run and run[name] != recipe.get(name):
             wrong.append(f"{name} (shards {recipe.get(name)}, run {run[name]})")
     if run.get("xray_size", 0) > recipe.get("xray_size", 0):

@@ -18,14 +18,20 @@ def check_sources(batch: dict[str, Any]) -> None:
     """Checks that there is something to learn from.
 
     Raises:
-        ValueError: When the batch has no source, or a source has fewer than two rows, so that there is no
-            contrast.
+        ValueError: When the batch has no source, images of several shapes, or a source with fewer than two rows, so
+            that there is no contrast.
     """
     if not batch:
         raise ValueError(
             "A batch must hold at least one source, got none; check the datalists and the sampler."
         )
     for source, inputs in batch.items():
+        if not isinstance(inputs["image"], Tensor):
+            raise ValueError(
+                f"The images of a training batch of source '{source}' must have one shape, got "
+                f"{sorted({tuple(image.shape) for image in inputs['image']})}: end their transforms with one size, or "
+                "tell the sampler their shapes (ct_depths of train.json)."
+            )
         rows = inputs["image"].shape[0] * world_size()
         if rows < 2:
             raise ValueError(

@@ -27,7 +27,8 @@ class EmbeddingEvaluator(Evaluator):
     batch has text and a report tower is given, ``text_embedding`` (B, E), both L2-normalised; ``feature``
     (B, C); with ``with_attention`` also ``attention`` (B, gx, gy[, S]), and for volumes ``slice_scores``
     (B, S) and ``slice_indices`` (B, k). :attr:`arrays` holds all of them after a run, on the CPU, with what
-    the batches carried (ids, reports, findings, labels, lesion masks, images).
+    the batches carried (ids, reports, findings, labels, lesion masks, images). A batch whose ``image`` is a list of
+    several shapes is embedded shape by shape, and what then differs in shape from row to row is a list of rows.
 
     Args:
         device: where to compute.
@@ -89,8 +90,8 @@ class EmbeddingEvaluator(Evaluator):
 
     @property
     def arrays(self) -> dict[str, dict[str, Any]]:
-        """Everything of the last run: tensors (N, ...) on the CPU, lists of N for the rest; lesion masks are
-        (N, X, Y[, S]). What only a part of the rows brought is left out."""
+        """Everything of the last run: tensors (N, ...) on the CPU, lists of N for the rest and for what has several
+        shapes; lesion masks are (N, X, Y[, S]). What only a part of the rows brought is left out."""
         found: dict[str, dict[str, Any]] = {}
         for source, keyed in self._parts.items():
             joined = {key: _joined(key, parts) for key, parts in keyed.items()}
@@ -109,7 +110,7 @@ class EmbeddingEvaluator(Evaluator):
         for source, embedded in output.items():
             parts = self._parts.setdefault(source, defaultdict(list))
             for key, value in embedded.items():
-                parts[key].append(value.float().cpu() if value.is_floating_point() else value.cpu())
+                parts[key].append(_on_cpu(value))
             for key in self.carried:
                 if key in batchdata[source]:
                     value = batchdata[source][key]
@@ -122,10 +123,30 @@ class EmbeddingEvaluator(Evaluator):
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
-    def _embed(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        device = self.state.device
+    def _embed(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        images, device = batch["image"], self.state.device
+        found = self._embed_shapes(images) if isinstance(images, list) else self._embed_images(images)
+        if self.report_encoder is not None and "input_ids" in batch:
+            text = self.report_encoder(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+            found["text_embedding"] = text
+        return found
+
+    def _embed_shapes(self, images: Sequence[torch.Tensor]) -> dict[str, Any]:
+        """Images of several shapes, those of one shape together; row by row in their order."""
+        rows_of: dict[torch.Size, list[int]] = defaultdict(list)
+        for row, image in enumerate(images):
+            rows_of[image.shape].append(row)
+        found: dict[str, list[Any]] = {}
+        for rows in rows_of.values():
+            for key, values in self._embed_images(torch.stack([images[row] for row in rows])).items():
+                into = found.setdefault(key, [None] * len(images))
+                for row, value in zip(rows, values):
+                    into[row] = value
+        return {key: _together(values) for key, values in found.items()}
+
+    def _embed_images(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         tower: Any = self.image_encoder
-        image = torch.as_tensor(batch["image"]).as_subclass(torch.Tensor).to(device)
+        image = torch.as_tensor(images).as_subclass(torch.Tensor).to(self.state.device)
         found = {}
         if self.with_attention:
             found["attention"] = tower.attention_map(image)
@@ -141,9 +162,6 @@ class EmbeddingEvaluator(Evaluator):
             features = tower.features
         found["feature"] = self.inferer(image, features)
         found["image_embedding"] = tower.project(found["feature"])
-        if self.report_encoder is not None and "input_ids" in batch:
-            text = self.report_encoder(batch["input_ids"].to(device), batch["attention_mask"].to(device))
-            found["text_embedding"] = text
         return found
 
 
@@ -153,7 +171,18 @@ def _features(tower: Any, slice_indices: torch.Tensor | None, image: torch.Tenso
 
 
 def _joined(key: str, parts: list[Any]) -> Any:
-    if not isinstance(parts[0], torch.Tensor):
-        return [row for part in parts for row in part]
-    values = torch.cat(parts)
-    return values[:, 0] if key == "lesion_mask" else values
+    if len({part.shape[1:] for part in parts if isinstance(part, torch.Tensor)}) == 1 == len(set(map(type, parts))):
+        values = torch.cat(parts)
+        return values[:, 0] if key == "lesion_mask" else values
+    rows = [row for part in parts for row in part]
+    return [row[0] for row in rows] if key == "lesion_mask" else rows
+
+
+def _together(rows: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
+    return torch.stack(rows) if len({row.shape for row in rows}) == 1 else rows
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_on_cpu(row) for row in value]
+    return value.float().cpu() if value.is_floating_point() else value.cpu()

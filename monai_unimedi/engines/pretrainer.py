@@ -199,7 +199,8 @@ class UniMediPretrainer(ResumableTrainer):
             image = inputs["image"]
             if image.ndim == 5:
                 compute = functools.partial(_score_rows, network, image, self.gradient_cache_chunks)
-                scores[source] = self.selection_cache.lookup(source, inputs["row"], compute).to(image.device)
+                kept = self.selection_cache.lookup(source, inputs["row"], compute, image.shape[4])
+                scores[source] = kept.to(image.device)
         return scores
 
     # ---- state

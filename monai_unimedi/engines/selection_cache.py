@@ -33,18 +33,21 @@ class SelectionCache:
         if refresh < 1:
             raise ValueError(f"selection_refresh must be 1 (every visit) or more, got {refresh}.")
         self.refresh = refresh
-        self._scores: dict[str, Tensor] = {}  # source: (rows, S)
+        self._scores: dict[str, Tensor] = {}  # source: (rows, largest S)
         self._uses: dict[
             str, Tensor
         ] = {}  # source: (rows,), visits served by the present scores, 0 = no scores yet
 
-    def lookup(self, source: str, row: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+    def lookup(
+        self, source: str, row: Tensor, compute: Callable[[Tensor], Tensor], num_slices: int | None = None
+    ) -> Tensor:
         """Scores of a batch of volumes; those without scores, or due for a refresh, are computed.
 
         Args:
             source: the batch's source.
             row: (B,) int64, row of each volume in its dataset.
             compute: takes is_stale (B,) bool and returns the scores (number stale, S) of those volumes.
+            num_slices: S of this batch, where batches differ; None holds all volumes to the S of the first.
 
         Returns:
             slice_scores: (B, S) float32, detached.
@@ -54,31 +57,40 @@ class SelectionCache:
         uses = self._uses[source][row]
         is_stale = (uses == 0) | (uses >= self.refresh)
         fresh = compute(is_stale).detach().float().cpu() if bool(is_stale.any()) else None
-        scores = self._merge(source, row, is_stale, fresh)
+        if num_slices is not None and source in self._scores:
+            self._widen(source, num_slices)
+        scores = self._merge(source, row, is_stale, fresh, num_slices)
         self._record(source, row, scores, torch.where(is_stale, torch.ones_like(uses), uses + 1))
         return scores
 
-    def _merge(self, source: str, row: Tensor, is_stale: Tensor, fresh: Tensor | None) -> Tensor:
+    def _merge(
+        self, source: str, row: Tensor, is_stale: Tensor, fresh: Tensor | None, num_slices: int | None
+    ) -> Tensor:
         if fresh is None:
-            return self._scores[source][row]
-        num_slices = fresh.shape[1]
+            return self._scores[source][row][:, :num_slices]
         known = self._scores.get(source)
         if known is None:
-            known = self._scores[source] = torch.zeros(len(self._uses[source]), num_slices)
-        if known.shape[1] != num_slices:
+            known = self._scores[source] = torch.zeros(len(self._uses[source]), fresh.shape[1])
+        if num_slices is None and known.shape[1] != fresh.shape[1]:
             raise ValueError(
                 f"All volumes of source '{source}' must have the same number of slices to keep their scores, "
-                f"got {num_slices} after {known.shape[1]}; crop or pad them alike, or set selection_refresh "
+                f"got {fresh.shape[1]} after {known.shape[1]}; crop or pad them alike, or set selection_refresh "
                 "to 1."
             )
-        scores = known[row]
+        scores = known[row][:, : fresh.shape[1]]
         scores[is_stale] = fresh
         return scores
+
+    def _widen(self, source: str, num_slices: int) -> None:
+        """Columns for ``num_slices`` at least; those beyond a volume's own slices are never read."""
+        scores = self._scores[source]
+        missing = max(0, num_slices - scores.shape[1])
+        self._scores[source] = torch.cat([scores, scores.new_zeros(len(scores), missing)], 1)
 
     def _record(self, source: str, row: Tensor, scores: Tensor, uses: Tensor) -> None:
         row, scores, uses = (gather_first_axis(value) for value in (row, scores, uses))
         self._make_room(source, int(row.max()) + 1)
-        self._scores[source][row] = scores
+        self._scores[source][row, : scores.shape[1]] = scores
         self._uses[source][row] = uses
 
     def _make_room(self, source: str, rows: int) -> None:

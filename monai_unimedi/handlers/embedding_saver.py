@@ -71,7 +71,7 @@ def _slice_scores(arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str
         return {}
     chosen = found.get("slice_indices")
     selected = [[]] * len(found["id"]) if chosen is None else chosen.tolist()
-    rows = zip(found["id"], found["slice_scores"].tolist(), selected)
+    rows = zip(found["id"], (scores.tolist() for scores in found["slice_scores"]), selected)
     return {
         name: {"scores": [round(score, 8) for score in scores], "selected": indices}
         for name, scores, indices in rows

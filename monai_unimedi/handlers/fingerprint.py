@@ -16,6 +16,7 @@ from monai_unimedi.engines.distributed import unwrap
 __all__ = ["check_fingerprint", "fingerprint"]
 
 MAX_NAMED = 8
+MAY_CHANGE = "gradient_checkpointing"  # the name of Hugging Face: less memory, equal results
 SCALARS = (bool, int, float, str, type(None))
 
 
@@ -59,7 +60,7 @@ def check_fingerprint(saved: Mapping[str, Any], present: Mapping[str, Any], path
     changed = [
         name
         for name in [*present, *(key for key in saved if key not in present)]
-        if _differs(name, saved, present)
+        if not name.endswith(f".{MAY_CHANGE}") and _differs(name, saved, present)
     ]
     if not changed:
         return
@@ -75,7 +76,7 @@ def check_fingerprint(saved: Mapping[str, Any], present: Mapping[str, Any], path
 
 
 def _differs(name: str, saved: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
-    return name not in saved or name not in present or _listed(saved[name]) != _listed(present[name])
+    return bool(_listed(saved.get(name)) != _listed(present.get(name)))  # an absent option has its default, None
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:

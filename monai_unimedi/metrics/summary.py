@@ -50,7 +50,13 @@ def summarize(
         the same form, and ``not_available`` lists what the data do not allow, a sentence each.
     """
     metrics: dict[str, Any] = {}
-    absent: list[str] = []
+    absent = [
+        f"{source}: {', '.join(ragged)} of several shapes; figures by slice or patch need volumes of one depth"
+        for source, arrays in test.items()
+        if (ragged := _ragged(arrays))
+    ]
+    test = _of_one_shape(test)
+    training, validation = (given and _of_one_shape(given) for given in (training, validation))
     for path, figure in _entries(
         test, label_names, training, validation, untrained_test, untrained_training, prompt_embedding, seed
     ):
@@ -83,6 +89,20 @@ def _entries(
     yield from sections.linear_probe(untrained_test or {}, untrained_training, "untrained", seed)
     if not untrained_test:
         yield ("linear_probe", "untrained"), "no untrained network was embedded"
+
+
+def _ragged(arrays: Arrays) -> list[str]:
+    """Keys whose rows are tensors of several shapes, as volumes of several depths give."""
+    lists = {key: values for key, values in arrays.items() if isinstance(values, list) and values}
+    return [key for key, values in lists.items() if isinstance(values[0], Tensor)]
+
+
+def _of_one_shape(given: Mapping[str, Arrays]) -> Mapping[str, Arrays]:
+    left_out = {source: {*found, "grounding"} for source, arrays in given.items() if (found := _ragged(arrays))}
+    return {
+        source: {key: values for key, values in arrays.items() if key not in left_out.get(source, ())}
+        for source, arrays in given.items()
+    }
 
 
 def _with_masks(source: str, *sets: Mapping[str, Arrays] | None) -> Arrays | None:

@@ -18,37 +18,16 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
-from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, Transform
-from monai.utils import TraceKeys, convert_to_numpy, ensure_tuple_rep
-from scipy import ndimage
+from monai.utils import TraceKeys, ensure_tuple_rep
 
+from monai_unimedi.transforms.affines import affine_of, like
+from monai_unimedi.transforms.crop_body import CropOrPadBody
 from monai_unimedi.transforms.resampling import resample_axis, sample_centres
 
 __all__ = ["CropOrPadBody", "CropOrPadBodyd", "ResampleVolume", "ResampleVolumed"]
 
 _SPACING_TOLERANCE = 1e-3  # mm
-_AIR = -1024.0  # HU
-
-
-def _affine(image: NdarrayOrTensor) -> np.ndarray:
-    """Voxel-to-world matrix (4, 4) of a MetaTensor in mm; identity (1 mm voxels) for anything else."""
-    if not isinstance(image, MetaTensor):
-        return np.eye(4)
-    return image.affine.numpy().astype(np.float64)
-
-
-def _like(array: np.ndarray, image: NdarrayOrTensor, affine: np.ndarray) -> NdarrayOrTensor:
-    """``array`` as the type of ``image``, with its metadata and the new affine."""
-    if isinstance(image, MetaTensor):
-        meta = {key: value for key, value in image.meta.items() if key != "affine"}
-        return MetaTensor(
-            torch.from_numpy(array),
-            affine=torch.from_numpy(affine),
-            meta=meta,
-            applied_operations=image.applied_operations,
-        )
-    return torch.from_numpy(array) if isinstance(image, torch.Tensor) else array
 
 
 class ResampleVolume(Transform):
@@ -82,7 +61,7 @@ class ResampleVolume(Transform):
         """
         if image.ndim != 4:
             raise ValueError(f"A volume must be (C, X, Y, Z), got shape {tuple(image.shape)}.")
-        affine = _affine(image)
+        affine = affine_of(image)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         if not (np.isfinite(affine).all() and spacing.min() > 0):
             raise ValueError(f"The affine must give three positive spacings in mm, got {spacing.tolist()}.")
@@ -101,7 +80,7 @@ class ResampleVolume(Transform):
             new_size = max(1, round(size / r))
             array = resample_axis(array, axis + 1, new_size, float(r), mode)
             step[axis, axis], step[axis, 3] = r, sample_centres(size, new_size, r)[0]
-        return _like(array, image, affine @ step)
+        return like(array, image, affine @ step)
 
     def _is_kept(self, axis: int, ratio: float) -> bool:
         """Whether an axis has its spacing already; ``ratio`` is new spacing to old."""
@@ -126,86 +105,7 @@ class ResampleVolume(Transform):
         for axis in np.argsort(ratio, kind="stable"):  # the axis that grows least goes first
             if array.shape[axis + 1] != size[axis] or not self._is_kept(axis, ratio[axis]):
                 array = resample_axis(array, axis + 1, int(size[axis]), float(1 / ratio[axis]), mode)
-        return _like(array, image, affine)
-
-
-class CropOrPadBody(Transform):
-    """Cut or pad a volume to a fixed voxel size round the body, never stretching it.
-
-    The body is the largest connected region above ``threshold``. An axis that is too long is cut to the
-    window centred on the body; one that is too short is padded, so that nothing is lost; a volume of the
-    right size is returned as it is. Without any voxel above the threshold the middle of the volume is the
-    centre.
-
-    Args:
-        size: voxels along the three axes.
-        threshold: HU; fat and soft tissue lie above -500, lung and air below.
-        padding: ``constant`` (air, -1024 HU) or ``edge`` (repeat the border: crops round a lesion, where air
-            would give the crop's size away).
-    """
-
-    def __init__(self, size: Sequence[int], threshold: float = -500.0, padding: str = "constant") -> None:
-        self.size = ensure_tuple_rep(size, 3)
-        if padding not in ("constant", "edge"):
-            raise ValueError(f"padding must be 'constant' or 'edge', got {padding!r}.")
-        self.threshold = threshold
-        self.padding = padding
-
-    def window_start(self, image: NdarrayOrTensor) -> tuple[int, ...]:
-        """First voxel of the window along each axis, negative where padded. ``image``: (1, X, Y, Z) in HU."""
-        shape = tuple(image.shape[1:])
-        if len(shape) != 3:
-            raise ValueError(f"A volume must be (C, X, Y, Z), got shape {tuple(image.shape)}.")
-        if shape == self.size:
-            return (0, 0, 0)
-        centre = self._body_centre(convert_to_numpy(image)[0])
-        start = [round(c - (s - 1) / 2) for c, s in zip(centre, self.size)]
-        return tuple(int(np.clip(a, min(0, n - s), max(0, n - s))) for a, n, s in zip(start, shape, self.size))
-
-    def _body_centre(self, volume: np.ndarray) -> list[float]:
-        regions, count = ndimage.label(volume > self.threshold)
-        if count == 0:
-            return [(n - 1) / 2 for n in volume.shape]
-        largest = int(np.argmax(np.bincount(regions.ravel())[1:]))
-        box = ndimage.find_objects(regions)[largest]
-        return [(side.start + side.stop - 1) / 2 for side in box]
-
-    def __call__(
-        self, image: NdarrayOrTensor, start: tuple[int, ...] | None = None, is_mask: bool = False
-    ) -> NdarrayOrTensor:
-        """
-        Args:
-            image: (C, X, Y, Z) in HU.
-            start: the window's first voxel when another image gives it (a mask follows its image).
-            is_mask: pad with 0 whatever ``padding`` says.
-
-        Returns:
-            (C, *size), affine shifted.
-        """
-        start = self.window_start(image) if start is None else start
-        shape = tuple(image.shape[1:])
-        if shape == self.size:
-            return image
-        cut = [slice(max(a, 0), min(a + s, n)) for a, n, s in zip(start, shape, self.size)]
-        pad = [(max(-a, 0), max(a + s - n, 0)) for a, n, s in zip(start, shape, self.size)]
-        array = convert_to_numpy(image)[(slice(None), cut[0], cut[1], cut[2])]
-        if self.padding == "edge" and not is_mask:
-            array = np.pad(array, [(0, 0), *pad], mode="edge")
-        else:
-            array = np.pad(array, [(0, 0), *pad], constant_values=0 if is_mask else _AIR)
-        return self._shifted(array, image, start)
-
-    def restore(self, image: NdarrayOrTensor, start: Sequence[int], shape: Sequence[int]) -> NdarrayOrTensor:
-        """A prediction (C, *size) back on the grid of ``shape``; 0 where the window did not reach."""
-        inside = [slice(max(-a, 0), min(n - a, s)) for a, n, s in zip(start, shape, self.size)]
-        pad = [(max(a, 0), max(n - a - s, 0)) for a, n, s in zip(start, shape, self.size)]
-        array = convert_to_numpy(image)[(slice(None), inside[0], inside[1], inside[2])]
-        return self._shifted(np.pad(array, [(0, 0), *pad]), image, [-a for a in start])
-
-    def _shifted(self, array: np.ndarray, image: NdarrayOrTensor, start: Sequence[int]) -> NdarrayOrTensor:
-        affine = _affine(image)
-        affine[:3, 3] += affine[:3, :3] @ np.asarray(start, dtype=np.float64)
-        return _like(np.ascontiguousarray(array), image, affine)
+        return like(array, image, affine)
 
 
 class ResampleVolumed(MapTransform, InvertibleTransform):
@@ -229,7 +129,7 @@ class ResampleVolumed(MapTransform, InvertibleTransform):
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
         row = dict(data)
         for key, mode in self.key_iterator(row, self.mode):
-            shape, affine = tuple(row[key].shape[1:]), _affine(row[key])
+            shape, affine = tuple(row[key].shape[1:]), affine_of(row[key])
             row[key] = self.resample(row[key], mode)
             info = {"affine": affine, "mode": mode}
             row[key] = self.push_transform(row[key], orig_size=shape, extra_info=info)
@@ -251,6 +151,7 @@ class CropOrPadBodyd(MapTransform, InvertibleTransform):
 
     Args:
         source_key: the CT in HU; all other keys are masks on its grid and are padded with 0.
+        depths: as in ``CropOrPadBody``.
     """
 
     def __init__(
@@ -261,10 +162,11 @@ class CropOrPadBodyd(MapTransform, InvertibleTransform):
         padding: str = "constant",
         source_key: str = "image",
         allow_missing_keys: bool = False,
+        depths: Sequence[int] | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.source_key = source_key
-        self.crop = CropOrPadBody(size, threshold, padding)
+        self.crop = CropOrPadBody(size, threshold, padding, depths)
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
         row = dict(data)

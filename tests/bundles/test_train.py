@@ -20,10 +20,11 @@ from tests.bundles.conftest import CONFIGS, TINY, Bundle
 MAY_CHANGE = {  # between two starts of one run
     *("imports", "bundle_root", "output_dir", "model_dir", "phantom_dir", "dataset_dir", "device"),
     *("num_workers", "cache_gb", "resume", "save_interval", "keep_last", "dry_run", "profile"),
+    "activation_checkpointing",
 }
 SEEN_ELSEWHERE = {  # in the lists' hashes, or on the network, the loss and the optimizer
     *("datalist_2d", "datalist_3d", "on_bad_report", "validation_fraction", "max_tokens", "vocab_size"),
-    *("text_pooling", "text_hidden_size", "text_num_layers", "text_num_heads", "contrast_view"),
+    *("text_pooling", "text_hidden_size", "text_num_layers", "text_num_heads", "text_call_cost", "contrast_view"),
     *("mask_ratio", "visible_only", "head_dim", "bottleneck_dim", "num_prototypes", "temperature"),
     *("joint_contrast", "contrast_weight", "centring", "student_temperature", "lr", "betas", "weight_decay"),
 }

@@ -47,3 +47,20 @@ def test_other_number_of_slices_is_refused() -> None:
     visit(cache, [1])
     with pytest.raises(ValueError, match=r"source '3d'.*got 5 after 4.*selection_refresh to 1"):
         cache.lookup("3d", torch.tensor([2]), lambda is_stale: torch.zeros(1, 5))
+
+
+def test_batches_of_other_depths_keep_their_own_scores() -> None:
+    cache = SelectionCache(refresh=2)
+    deep, flat = torch.rand(2, 6), torch.rand(2, 3)
+    for rows, scores in (([0, 1], flat), ([4, 5], deep), ([20, 21], flat + 1)):
+        row, width = torch.tensor(rows), scores.shape[1]
+        found = cache.lookup("3d", row, lambda is_stale, scores=scores: scores[is_stale], width)
+        assert torch.equal(found, scores)
+    other = SelectionCache(refresh=2)
+    other.load_state_dict(cache.state_dict())
+
+    def never(is_stale: Tensor) -> Tensor:
+        raise AssertionError("scores were kept")
+
+    for rows, scores in (([5, 4], deep.flip(0)), ([1, 0], flat.flip(0)), ([20, 21], flat + 1)):
+        assert torch.equal(other.lookup("3d", torch.tensor(rows), never, scores.shape[1]), scores)

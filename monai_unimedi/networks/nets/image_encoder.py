@@ -85,6 +85,16 @@ class UniMediImageEncoder(nn.Module):
         self.score_weighting = score_weighting
         self.joint_softmax = joint_softmax
 
+    @torch.jit.unused
+    def num_tokens(self, shape: Sequence[int]) -> int:
+        """Tokens of one image of ``shape`` (C, X, Y) or (C, X, Y, Z) in this network: [CLS], patches, and the patches
+        of a volume's selected slices."""
+        tokenizer = self.vit.tokenizer
+        plane = (shape[1] // tokenizer.patch_x) * (shape[2] // tokenizer.patch_y)
+        if len(shape) == 3:
+            return 1 + plane
+        return 1 + plane * (shape[3] // tokenizer.patch_z + self.selector.num_selected_slices)
+
     @torch.jit.export
     def attention_map(self, image: torch.Tensor) -> torch.Tensor:
         """[CLS] attention per patch: (B, gx, gy) for X-rays, (B, gx, gy, S) for all S slices of volumes.

@@ -20,12 +20,14 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from monai_unimedi.networks.nets.length_groups import length_groups
 from monai_unimedi.networks.nets.text_model import (
     build_text_model,
     draw_weights,
     load_text_model,
     load_tokenizer,
     position_limit,
+    recompute_activations,
     use_attention,
 )
 
@@ -58,11 +60,15 @@ class ReportEncoder(nn.Module):
         num_remembered: keep the pooled states of that many texts, so that each is read once. For a wholly
             frozen model and reports shown whole; a text's states are computed alone and in float32, so that
             they do not depend on the batch it came with.
+        call_cost: None pads the reports of a batch to the longest of them. A number reads them in groups of like
+            length, each padded to its own longest, and is what one further call is worth, in tokens: 0 pads
+            nothing. The embeddings are equal up to rounding.
 
     Raises:
         OSError: When the model is neither a readable folder nor a reachable hub id.
         ValueError: When a local folder has no tokenizer, `pooling` or `num_frozen_layers` is unknown,
-            `vocab_size` is missing from scratch, or texts are to be remembered by a model that is trained.
+            `vocab_size` is missing from scratch, texts are to be remembered by a model that is trained, or
+            `call_cost` is negative.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class ReportEncoder(nn.Module):
         dropout: float = 0.0,
         attention: str = "sdpa",
         num_remembered: int = 0,
+        call_cost: int | None = None,
     ) -> None:
         super().__init__()
         if pooling not in ("cls", "mean"):
@@ -89,7 +96,10 @@ class ReportEncoder(nn.Module):
                 f"num_remembered must be 0 unless num_frozen_layers is -1 (all), got {num_frozen_layers} "
                 "frozen layers: what is trained cannot be remembered."
             )
+        if call_cost is not None and call_cost < 0:
+            raise ValueError(f"call_cost must be None or 0 tokens or more, got {call_cost}.")
         self.num_remembered = num_remembered
+        self.call_cost = call_cost
         self._remembered: dict[tuple[int, ...], torch.Tensor] = {}
         if model_name_or_path is not None:
             self.model = load_text_model(str(model_name_or_path), dropout)
@@ -148,7 +158,24 @@ class ReportEncoder(nn.Module):
                 self._remembered[key] = self._pool(text[None], torch.ones_like(text)[None])[0]
         return self._remembered[key].to(text.device)
 
+    def recompute_activations(self, is_on: bool = True) -> None:
+        """Keep of each trained layer its input alone, and compute the rest again in the backward pass."""
+        recompute_activations(self.model, is_on)
+
     def _pool(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        if self.call_cost is None or len(input_ids) < 2:
+            return self._pool_group(input_ids, attention_mask)
+        place = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device)
+        lengths = (attention_mask * place).amax(1).tolist()  # up to the last real token
+        groups = length_groups(lengths, self.call_cost)
+        pooled = []
+        for group in groups:
+            rows, longest = torch.tensor(group, device=input_ids.device), lengths[group[-1]]
+            pooled.append(self._pool_group(input_ids[rows, :longest], attention_mask[rows, :longest]))
+        order = torch.tensor([row for group in groups for row in group], device=input_ids.device)
+        return torch.cat(pooled)[order.argsort()]
+
+    def _pool_group(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, L, H)
         if self.pooling == "cls":
             return states[:, 0]

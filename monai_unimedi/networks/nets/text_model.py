@@ -20,6 +20,7 @@ __all__ = [
     "load_text_model",
     "load_tokenizer",
     "position_limit",
+    "recompute_activations",
     "use_attention",
 ]
 
@@ -156,6 +157,26 @@ def use_attention(model: PreTrainedModel, attention: str) -> None:
         raise ValueError(f"attention must be 'sdpa' or 'eager', got {attention!r}.")
     if model.config._attn_implementation != attention:
         model.set_attn_implementation(attention)
+
+
+def recompute_activations(model: PreTrainedModel, is_on: bool = True) -> None:
+    """Lets a model's trained layers keep their inputs alone and compute the rest again in the backward pass.
+
+    Args:
+        model: any Hugging Face model that supports it; `transformers` renames the method in version 6.
+        is_on: False keeps all activations again.
+
+    Raises:
+        ValueError: When the model does not support it.
+    """
+    if is_on and getattr(model.config, "use_cache", False):
+        model.config.use_cache = False  # decoders' key-value cache: never read here, and warned about
+    verb = "enable" if is_on else "disable"
+    renamed = getattr(model, f"activation_checkpointing_{verb}", None)
+    switch: Any = renamed or getattr(model, f"gradient_checkpointing_{verb}")
+    switch(*([{"use_reentrant": False}] if is_on else []))
+    if hasattr(model, "_require_grads_hook"):  # without re-entrance it would only make frozen layers keep theirs
+        model.disable_input_require_grads()
 
 
 def position_limit(config: Any) -> int:

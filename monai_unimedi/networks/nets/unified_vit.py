@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One vision transformer for X-rays, axial slices and CT volumes (method, section 1)."""
 
-from typing import List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from monai_unimedi.networks.blocks.encoder_block import EncoderBlock
 from monai_unimedi.networks.blocks.image_tokenizer import ImageTokenizer
@@ -60,6 +61,7 @@ class UnifiedViT(nn.Module):
             [EncoderBlock(hidden_size, mlp_dim, num_heads, qkv_bias, norm_eps) for _ in range(num_layers)]
         )
         self.norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self._recomputes = False
         self.initialize(qk_gain)
 
     @torch.jit.unused
@@ -113,7 +115,10 @@ class UnifiedViT(nn.Module):
         """Patch tokens (B, N, C), positions added, to final-norm tokens (B, 1 + N, C), [CLS] first."""
         x = self.with_class(tokens)
         for block in self.blocks:
-            x = block(x)
+            if torch.jit.is_scripting():
+                x = block(x)
+            else:
+                x = self.through(block, x)
         return self.norm(x)
 
     def encode_some(self, tokens: torch.Tensor, is_wanted: Optional[torch.Tensor] = None) -> torch.Tensor:
@@ -128,11 +133,24 @@ class UnifiedViT(nn.Module):
         """
         x = self.with_class(tokens)
         for block in self.blocks[:-1]:
-            x = block(x)
+            x = self.through(block, x)
         wanted = x[:, :1]
         if is_wanted is not None:
             wanted = torch.cat([wanted, x[:, 1:][is_wanted].reshape(x.shape[0], -1, x.shape[2])], 1)
-        return self.norm(self.blocks[-1].of_some(x, wanted))
+        return self.norm(self.through(self.blocks[-1].of_some, x, wanted))
+
+    @torch.jit.unused
+    def recompute_activations(self, is_on: bool = True) -> None:
+        """Keep of each block in ``encode`` its input alone and compute the rest again in the backward pass: the same
+        gradients in a fraction of the memory, for one more forward pass."""
+        self._recomputes = bool(is_on)
+
+    @torch.jit.unused
+    def through(self, block: Callable[..., torch.Tensor], *tokens: torch.Tensor) -> torch.Tensor:
+        """One block of tokens (B, L, C); see ``recompute_activations``."""
+        if self._recomputes and torch.is_grad_enabled():
+            return checkpoint(block, *tokens, use_reentrant=False)
+        return block(*tokens)
 
     def hidden_states(
         self, image: torch.Tensor, layers: List[int], slice_indices: Optional[torch.Tensor] = None

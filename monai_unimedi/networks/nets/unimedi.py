@@ -35,6 +35,8 @@ class UniMedI(nn.Module):
             block, instead of putting mask tokens into the encoder.
         head_dim, bottleneck_dim, num_prototypes: of the shared distillation head.
         temperature: start of the learnable temperature of the contrast.
+        activation_checkpointing: keep few activations of both towers and compute the others again in the backward
+            pass: equal gradients in less memory, for one more forward pass.
 
     Raises:
         ValueError: When ``contrast_view`` or ``mask_ratio`` is out of range.
@@ -51,6 +53,7 @@ class UniMedI(nn.Module):
         bottleneck_dim: int = 256,
         num_prototypes: int = 8192,
         temperature: float = 0.07,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if contrast_view not in ("whole", "masked"):
@@ -64,6 +67,10 @@ class UniMedI(nn.Module):
         self.student_head = DistillationHead(hidden_size, head_dim, bottleneck_dim, num_prototypes)
         num_heads = image_encoder.vit.num_heads
         self.predictor = EncoderBlock(hidden_size, 2 * hidden_size, num_heads) if visible_only else None
+        if activation_checkpointing:
+            for tower in (self.student.vit, report_encoder):
+                recompute: Any = tower.recompute_activations
+                recompute()
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher_head = copy.deepcopy(self.student_head).requires_grad_(False)
@@ -120,7 +127,8 @@ class UniMedI(nn.Module):
         hidden = (vit.mask_token + position).expand_as(content)[is_masked].reshape(batch, -1, content.shape[2])
         assert self.predictor is not None
         hidden = hidden.to(encoded.dtype)
-        return encoded[:, 0], self.predictor.of_some(torch.cat([encoded, hidden], 1), hidden)
+        tokens = torch.cat([encoded, hidden], 1)
+        return encoded[:, 0], vit.through(self.predictor.of_some, tokens, hidden)
 
     @torch.no_grad()
     def teacher_view(
