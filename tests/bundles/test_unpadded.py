@@ -28,7 +28,7 @@ def two_depths(trained: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder, content = tmp_path_factory.mktemp("depths"), json.loads(source.read_text())
     for section in ("training", "validation", "test"):
         for number, row in enumerate(content[section]):
-            image = nibabel.load(source.parent / row["image"])
+            image: Any = nibabel.load(source.parent / row["image"])
             if number % 2:
                 image = image.slicer[:, :, :9]  # padded or cut by a slice
             row.pop("lesion_mask", None)

@@ -90,7 +90,7 @@ def test_cached_samples_are_those_read_anew(rows: list[dict[str, Any]]) -> None:
     for row in range(len(rows)):
         one, other = (found.datasets["3d"].sample(row, 5)["image"] for found in (cached, anew))
         assert torch.equal(one, other)
-        assert cached.datasets["3d"].cache.get(row) is not None  # type: ignore[union-attr]
+        assert cached.datasets["3d"].cache.get(row) is not None
     assert cached.datasets["3d"].cache_bytes == 4 * len(rows) * 48 * 48 * 16
     with pytest.raises(RowError, match=r"at most the shapes .*48, 48, 12.*got"):
         image_shapes(dataset(rows, [48, 48, 12]), ["3d"])

@@ -93,9 +93,7 @@ def assert_equal(found: dict[str, Any], expected: dict[str, Any], **tolerance: f
     for part in ("state", "gradients"):
         assert found[part].keys() == expected[part].keys()
         for name, value in expected[part].items():
-            torch.testing.assert_close(
-                found[part][name], value, msg=lambda text, name=name: f"{name}: {text}", **tolerance
-            )
+            torch.testing.assert_close(found[part][name], value, msg=lambda text: f"{name}: {text}", **tolerance)  # noqa: B023
     assert found["terms"] == pytest.approx(expected["terms"], abs=1e-5)
 
 

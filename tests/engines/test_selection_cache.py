@@ -54,7 +54,7 @@ def test_batches_of_other_depths_keep_their_own_scores() -> None:
     deep, flat = torch.rand(2, 6), torch.rand(2, 3)
     for rows, scores in (([0, 1], flat), ([4, 5], deep), ([20, 21], flat + 1)):
         row, width = torch.tensor(rows), scores.shape[1]
-        found = cache.lookup("3d", row, lambda is_stale, scores=scores: scores[is_stale], width)
+        found = cache.lookup("3d", row, scores.__getitem__, width)
         assert torch.equal(found, scores)
     other = SelectionCache(refresh=2)
     other.load_state_dict(cache.state_dict())

@@ -54,7 +54,7 @@ def test_architecture_changes_it() -> None:
 def test_recomputed_activations_and_new_options_at_none_do_not_stop_a_run() -> None:
     saved = {"lr": 0.1, "network.text.layer.0.gradient_checkpointing": True}
     check_fingerprint(saved, {"lr": 0.1, "tokens_3d": None}, Path("resume.pt"))
-    with pytest.raises(ValueError, match="tokens_3d .was absent, is 100"):
+    with pytest.raises(ValueError, match=r"tokens_3d .was absent, is 100"):
         check_fingerprint(saved, {"lr": 0.1, "tokens_3d": 100}, Path("resume.pt"))
 
 

@@ -32,9 +32,14 @@ def model(is_on: bool, num_frozen_layers: int = 0, **options: object) -> UniMedI
 def step(network: UniMedI, autocast: bool = False) -> tuple[dict[str, Tensor], int, Tensor]:
     """Gradients, numbers kept for the backward pass, and the next random number."""
     kept: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
     loss = UniMediLoss(ImageTextLoss(), SelfDistillationLoss(HEADS["num_prototypes"]), 1.0)
     torch.manual_seed(5)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t.numel()), t)[1], lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             outputs = network(sources())
         value, _ = loss(outputs)

@@ -76,7 +76,12 @@ def test_grouped_reports_equal_padded_ones_forward_and_backward(call_cost: int, 
 def test_tower_reads_no_more_tokens_than_the_groups_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     model, (ids, mask), read = tower(0), reports(), []
     plain = model._pool_group
-    monkeypatch.setattr(model, "_pool_group", lambda i, m: (read.append(i.numel()), plain(i, m))[1])
+
+    def counted(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        read.append(input_ids.numel())
+        return plain(input_ids, attention_mask)
+
+    monkeypatch.setattr(model, "_pool_group", counted)
     model(ids, mask)
     assert sum(read) == sum(LENGTHS)
     with pytest.raises(ValueError, match="call_cost must be None or 0"):

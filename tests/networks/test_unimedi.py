@@ -87,6 +87,7 @@ def plain_masked_view(
         return encoded[:, 0], encoded[:, 1:][is_masked].reshape(len(content), -1, width)
     encoded = vit.encode((content + position)[~is_masked].reshape(len(content), -1, width))
     hidden = (vit.mask_token + position).expand_as(content)[is_masked].reshape(len(content), -1, width)
+    assert self.predictor is not None
     return encoded[:, 0], self.predictor(torch.cat([encoded, hidden], 1))[:, encoded.shape[1] :]
 
 

@@ -137,7 +137,8 @@ class UnifiedViT(nn.Module):
         wanted = x[:, :1]
         if is_wanted is not None:
             wanted = torch.cat([wanted, x[:, 1:][is_wanted].reshape(x.shape[0], -1, x.shape[2])], 1)
-        return self.norm(self.through(self.blocks[-1].of_some, x, wanted))
+        last: EncoderBlock = self.blocks[-1]  # type: ignore[assignment]
+        return self.norm(self.through(last.of_some, x, wanted))
 
     @torch.jit.unused
     def recompute_activations(self, is_on: bool = True) -> None:
