@@ -21,7 +21,7 @@ from tests.data.corpora.prepared import prepare
 __all__ = ["Readme"]
 
 TINY = {**NETWORK, "xray_size": 32, "ct_size": [32, 32, 16], "batch_2d": 4, "batch_3d": 4}  # of paper.json
-TEXTS = ("--image_checkpoint", "none", "--text_model", "none")  # it names models of a hub
+TEXTS = ("--image_checkpoint", "$None", "--text_model", "$None")  # it names models of a hub
 
 
 class Readme:
