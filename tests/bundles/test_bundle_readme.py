@@ -22,8 +22,9 @@ COMMANDS = [line for kind, block in BLOCKS if kind == "bash" for line in block.s
 ELSEWHERE = ("torchrun", "paper.json", "--tracking")  # test_train.py, test_bundle_verbs.py, launch_examples.py
 
 
-def options(words: list[str]) -> dict[str, str]:
-    return {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
+def options(words: list[str]) -> dict[str, Any]:
+    given = {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
+    return {name: json.loads(value) if re.match(r"\[\d", value) else value for name, value in given.items()}
 
 
 def stand_in(value: str, bundle: Bundle) -> str:
@@ -52,9 +53,9 @@ def test_command_runs(command: str, trained: Bundle, new_bundle: Bundle) -> None
         verb(words[4], **{**given, **changed, **sizes})
 
 
-def run(name: str, given: dict[str, str], trained: Bundle, new_bundle: Bundle) -> None:
+def run(name: str, given: dict[str, Any], trained: Bundle, new_bundle: Bundle) -> None:
     if name == "train":
-        if "datalist_2d" in given:
+        if "datalist_3d" in given:
             given["dataset_dir"] = trained.places["phantom_dir"] + "/."
         new_bundle.train(**given)
     elif name == "evaluate":
