@@ -98,11 +98,11 @@ def run_readme(name: str, python: Path) -> int:
 
 
 def make_phantoms(python: Path, folder: Path, kinds: str) -> None:
-    """Few synthetic patients, by the package's own verb."""
+    """Few synthetic patients with masks, as the package makes them."""
     counts = {"2": "{'2d': N}", "3": "{'3d': N}", "both": "N"}[kinds]
     few = {"training": 64, "validation": 16, "test": 16}
     given = ", ".join(f"num_{key}={counts.replace('N', str(n))}" for key, n in few.items())
-    code = f"from monai_unimedi.data.phantom import ensure_phantom; ensure_phantom({str(folder)!r}, {given})"
+    code = f"from monai_unimedi.data.phantom import ensure_phantom; ensure_phantom({str(folder)!r}, training_masks=True, {given})"
     execute([str(python), "-c", code], FOLDER, f"phantoms_{folder.name}")
 
 
