@@ -102,7 +102,8 @@ def make_phantoms(python: Path, folder: Path, kinds: str) -> None:
     counts = {"2": "{'2d': N}", "3": "{'3d': N}", "both": "N"}[kinds]
     few = {"training": 64, "validation": 16, "test": 16}
     given = ", ".join(f"num_{key}={counts.replace('N', str(n))}" for key, n in few.items())
-    code = f"from monai_unimedi.data.phantom import ensure_phantom; ensure_phantom({str(folder)!r}, training_masks=True, {given})"
+    given += ", training_masks=True"
+    code = f"from monai_unimedi.data.phantom import ensure_phantom; ensure_phantom({str(folder)!r}, {given})"
     execute([str(python), "-c", code], FOLDER, f"phantoms_{folder.name}")
 
 
