@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contrast of 8,192 x 512 embeddings, forward and backward: time, memory and gradients beside plain InfoNCE.
 
-    python benchmarks/contrastive_loss.py [--rows 8192] [--repeats 3] [--many_rows 32768]
+    python -m benchmarks.contrastive_loss [--rows 8192] [--repeats 3] [--many_rows 32768]
 
 Peers, written out here: InfoNCE as open_clip computes it, one product of matrices for each direction, and with one
 product of which the other direction is the transpose. Seconds are CPU seconds, interleaved, on one thread. Memory is
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from side_by_side import medians, one_thread, record
+from benchmarks.side_by_side import medians, one_thread, record
 
 one_thread()
 
@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 from monai_unimedi.losses import ImageTextLoss  # noqa: E402
 
 SIZE = 512
-COMMAND = "python benchmarks/contrastive_loss.py"
+COMMAND = "python -m benchmarks.contrastive_loss"
 
 
 def two_products(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def measure(name: str, rows: int) -> None:
 
 
 def measured(name: str, rows: int) -> list[float]:
-    command = [sys.executable, __file__, "--measure", name, "--rows", str(rows)]
+    command = [sys.executable, "-m", "benchmarks.contrastive_loss", "--measure", name, "--rows", str(rows)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return [float(word) for word in done.stdout.split()]
