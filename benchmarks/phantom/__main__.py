@@ -5,7 +5,8 @@
     python -m benchmarks.phantom --budget smoke             # every row of tiers 1 and 2 once, in minutes
     python -m benchmarks.phantom --rows full --guard OLD.csv
 
-A row is a set of options of the pre-training bundle (``rows.json``); a run is a row with a seed. Runs that
+A row is a set of options of the pre-training bundle (``rows.json``); a run is a row with a seed. It computes on one
+thread, so that its figures are the same on any number of cores; there are as many runs at a time as cores. Runs that
 ``results.csv`` lists are not done again, one that was killed goes on where it was. Each finished run adds its figures
 to the file, with the commit; ``tables.md`` is made of it. ``--guard`` compares the row ``full`` with older results,
 seed by seed, and ends with 1 where the mean of a main figure fell by more than 0.02.
@@ -39,10 +40,11 @@ def main(words: list[str] | None = None) -> int:
     missing = [run for run in runs if run not in finished]
     seconds = [spent for run, spent in finished.items() if run.budget == options.budget]
     each = statistics.median(seconds) if seconds else SECONDS[options.budget]
-    print(f"{len(runs) - len(missing)} of {len(runs)} runs are done; the others take about {estimate(missing, each)}")
+    left = estimate(missing, each / options.jobs)
+    print(f"{len(runs) - len(missing)} of {len(runs)} runs are done; the others take about {left}")
     if options.dry_run:
         return 0
-    make_phantoms(options.output, options.budget, threads(options))
+    make_phantoms(options.output, options.budget)
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda run: do(run, options), missing))
     text = table(read(options.results), options.budget, names=names)
@@ -63,7 +65,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     add("--budget", choices=list(BUDGETS), default="demo")
     add("--output", type=Path, default=REPOSITORY / "output" / "evidence", help="folder of the runs")
     add("--results", type=Path, help="default: results.csv beside this file; in the output folder for smoke")
-    add("--jobs", type=int, default=1, help="runs at a time, each on its share of the cores")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, each on one core (default: all cores)")
     add("--guard", type=Path, metavar="CSV", help="older results to compare the row full with")
     add("--dry_run", action="store_true", help="say what is missing and how long it takes")
     options = parser.parse_args(words)
@@ -78,20 +80,15 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 def do(run: Run, options: argparse.Namespace) -> None:
     """One run, its figures and its line on the screen."""
     version, start = commit(), time.monotonic()
-    metrics = execute(run, options.output, threads(options))
+    metrics = execute(run, options.output)
     training = json.loads((run.folder(options.output) / "training.json").read_text(encoding="utf-8"))
     seconds = time.monotonic() - start
     append(options.results, run, metrics, training["steps"], seconds, version)
     print(f"{run.row}, seed {run.seed}: done in {seconds:.0f} s", flush=True)
 
 
-def threads(options: argparse.Namespace) -> int:
-    """Of one run."""
-    return max(1, (os.cpu_count() or 1) // int(options.jobs))
-
-
 def estimate(missing: list[Run], each: float) -> str:
-    """As hours and minutes, one run after the other."""
+    """As hours and minutes."""
     minutes = round(len(missing) * each / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
 

@@ -18,10 +18,11 @@ ROWS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("rows.json
 SMOKE = {f"phantom#num_{part}": 48 for part in ("training", "validation", "test")}
 BUDGETS: dict[str, dict[str, Any]] = {
     "smoke": {"num_steps": 4, "steps_per_epoch": 2, "batch_2d": 8, "batch_3d": 8, **SMOKE},
-    "demo": {},  # the bundle's: about 6 minutes on two cores
+    "demo": {},  # the bundle's: about 6 minutes on two cores, 10 on one
     "long": {"num_steps": 3000, "steps_per_epoch": 300},  # about 30 minutes
 }
 SECONDS = {"smoke": 40.0, "demo": 450.0, "long": 2000.0}  # of a run, before any was timed
+THREADS = 1  # rounding, and with it every figure, depends on their number
 DETAIL = ("extra", "by_finding", "seconds", "phantom")
 
 
@@ -50,18 +51,18 @@ def planned(names: list[str], seeds: list[int], budget: str) -> list[Run]:
     return [Run(name, seed, budget) for seed in seeds for name in names]
 
 
-def make_phantoms(output: Path, budget: str, threads: int) -> None:
+def make_phantoms(output: Path, budget: str) -> None:
     """The budget's phantoms, made by a training of one step; nothing where they are."""
     folder = output / budget
     if (folder / "phantom" / "phantom.json").is_file():
         return
     places = dict.fromkeys(("output_dir", "model_dir"), folder / "first") | {"phantom_dir": folder / "phantom"}
     length = {**BUDGETS[budget], "num_steps": 1, "steps_per_epoch": 1, "resume": False}
-    run_bundle("pretrain", "train", {**places, **length}, folder / "first.log", threads)
+    run_bundle("pretrain", "train", {**places, **length}, folder / "first.log", THREADS)
 
 
-def execute(run: Run, output: Path, threads: int) -> dict[str, Any]:
-    """Trains and evaluates, or goes on where that was stopped.
+def execute(run: Run, output: Path) -> dict[str, Any]:
+    """Trains and evaluates on one thread, or goes on where that was stopped.
 
     Returns:
         The evaluation's ``metrics.json``.
@@ -72,10 +73,10 @@ def execute(run: Run, output: Path, threads: int) -> dict[str, Any]:
     for source in row.get("sources", ()):
         shared[f"datalist_{source}"] = phantoms / f"datalist_{source}.json"
     own = {"seed": run.seed, **BUDGETS[run.budget], **row.get("options", {})}
-    run_bundle("pretrain", "train", {**shared, **own}, folder / "log.txt", threads)
+    run_bundle("pretrain", "train", {**shared, **own}, folder / "log.txt", THREADS)
     known = _evaluation_keys()
     told = {key: value for key, value in row.get("options", {}).items() if key.split("#")[0] in known}
-    run_bundle("pretrain", "evaluate", {**shared, **told, "seed": run.seed}, folder / "log.txt", threads)
+    run_bundle("pretrain", "evaluate", {**shared, **told, "seed": run.seed}, folder / "log.txt", THREADS)
     return dict(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
 
 
