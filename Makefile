@@ -80,7 +80,7 @@ lint: install
 
 # The peers need torchvision, which does not import beside a CPU build of torch: the registry's torch it is.
 peers: $(PEERS_VENV)/$(STAMP)
-	$(PEERS_VENV)/bin/python benchmarks/make_golden.py --check
+	$(PEERS_VENV)/bin/python -m benchmarks.make_golden --check
 
 # The MONAI Label app on synthetic patients, or on STUDIES (a folder or a DICOMweb server). It answers with what
 # `make downstream` trained, where it did.

@@ -27,11 +27,9 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.nn.functional import cross_entropy, normalize  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 from monai_unimedi.losses import ImageTextLoss  # noqa: E402
 
+ROOT = Path(__file__).resolve().parents[1]
 SIZE = 512
 COMMAND = "python -m benchmarks.contrastive_loss"
 

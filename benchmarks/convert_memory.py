@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peak memory of a worker of ``convert``: long CTs, few and many.
 
-    python benchmarks/convert_memory.py
+    python -m benchmarks.convert_memory
 
 One CT of 512 x 512 x 704 voxels (int16, 369 MB, longer than a thorax with arms) stands in a list once, and six
 times under other ids; the peak of the process that converts them must not grow with the list.
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from side_by_side import record
+
+from benchmarks.side_by_side import record
 
 MEASURE = """
 import resource, sys
@@ -51,7 +52,7 @@ def main() -> None:
         write_ct(Path(name) / "ct.nii")
         few, many = (peak_gigabytes(Path(name), count) for count in (FEW, MANY))
     record(
-        "python benchmarks/convert_memory.py",
+        "python -m benchmarks.convert_memory",
         "peak memory of a worker, CT 512x512x704",
         f"{many:.2f} GB for a list of {MANY}",
         f"{few:.2f} GB for a list of {FEW}",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A CT of 512 x 512 x 300 voxels to 128 x 128 x 32 at 3 x 3 x 10 mm: conversion beside MONAI's transforms.
 
-    python benchmarks/ct_conversion.py
+    python -m benchmarks.ct_conversion
 
 The file is a real thorax, repeated along its axis, from ``../shared/data`` or the folder named by
 UNIMEDI_REAL_DATA (``tcia_lung_ct``); a synthetic one where that is absent. Peer: ``LoadImage``,
@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from side_by_side import medians, one_thread, record
+from benchmarks.side_by_side import medians, one_thread, record
 
 one_thread()
 
@@ -34,11 +33,9 @@ from monai.transforms import (  # noqa: E402
     Spacingd,
 )
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
 from monai_unimedi.data.shard_steps import conversion_steps, quantise  # noqa: E402
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 SPACING, VOXELS, REPEATS = [3.0, 3.0, 10.0], [128, 128, 32], 3
 RECIPE = {"source": "3d", "spacing": SPACING, "ct_size": VOXELS, "ct_padding": "constant", "dtype": "int16"}
 
@@ -100,7 +97,7 @@ def main() -> None:
             ours(path), Compose([*load, spacing])({"image": path})["image"]
         )
     record(
-        "python benchmarks/ct_conversion.py",
+        "python -m benchmarks.ct_conversion",
         f"CT .nii.gz 512x512x300 ({kind}) to 128x128x32",
         f"{seconds['here']:.2f} s, anti-aliased, {'same' if is_same else 'OTHER'} place within half a voxel",
         f"{seconds['peer']:.2f} s, MONAI Load + Orientation + Spacing + Scale + Resize",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pre-trained against scratch on phantoms, by the bundles' own commands, paired over seeds and cases.
 
-    python benchmarks/downstream.py --pretrained output/demo/models/model.pt
+    python -m benchmarks.downstream --pretrained output/demo/models/model.pt
 
 Every run trains the same architecture for the same number of steps on the same labels and is judged on the same
 unseen phantoms; only the encoder's start differs (and the learning rates that the bundle takes for it). A run that is
@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bundle_command import REPOSITORY, run_bundle, steps_in
-from paired import interval, paired_auroc, paired_mean, paired_pooled_dice
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
+
+from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in
+from benchmarks.paired import interval, paired_auroc, paired_mean, paired_pooled_dice
 
 STARTS = ("pretrained", "scratch")
 FIGURES = {"classification": "AUROC", "segmentation": "Dice over the positives"}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Malignancy rating of real nodules (LIDC crops), split by patient, beside what the crop's extent alone tells.
 
-    python benchmarks/downstream_malignancy.py
+    python -m benchmarks.downstream_malignancy
         [--pretrained phantom=output/demo/models/model.pt real=output/real/fold{fold}_phantom/models/model.pt]
 
 The label is the radiologists' rating (Malign or Benign), not pathology. Crops are boxed as in
@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from bundle_command import REPOSITORY, run_bundle, steps_in
-from paired import interval, paired_auroc
-from real.datalists import FOLDS, SPACING, VOXELS, ct_crops, read_manifest, split_patients
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in
+from benchmarks.paired import interval, paired_auroc
+from benchmarks.real.datalists import FOLDS, SPACING, VOXELS, ct_crops, read_manifest, split_patients
 from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, weighted_auroc
 
 BUNDLE, CLASS, EXTENT, SCRATCH = "classification_3d", "Malign", "extent alone", "scratch"

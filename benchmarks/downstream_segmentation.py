@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Segmentation of real images by the bundles: pre-trained, from scratch, and MONAI's UNETR and UNet, at equal time.
 
-    python benchmarks/downstream_segmentation.py [--tasks nodules lungs organs] [--seconds 300]
+    python -m benchmarks.downstream_segmentation [--tasks nodules lungs organs] [--seconds 300]
         [--pretrained phantom=output/demo/models/model.pt real=output/real/fold{fold}_phantom/models/model.pt]
 
 Each arm trains for the same time on the same rows (its steps follow from the pace of a short run, measured alone) and
@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bundle_command import REPOSITORY, run_bundle, steps_in
-from paired import interval, paired_mean
-from real.constant_mask import constant_dice
-from real.datalists import FOLDS, xrays
-from real.masks import ORGANS, lungs, nodules, organs, write_list
 from torch import Tensor
 
+from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in
+from benchmarks.paired import interval, paired_mean
+from benchmarks.real.constant_mask import constant_dice
+from benchmarks.real.datalists import FOLDS, xrays
+from benchmarks.real.masks import ORGANS, lungs, nodules, organs, write_list
 from monai_unimedi.metrics.bootstrap import bootstrap_interval
 
 TASKS: dict[str, dict[str, Any]] = {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading an epoch: shards beside MONAI's PersistentDataset, X-rays of 256 x 256 and CTs of 128 x 128 x 32.
 
-    python benchmarks/epoch_reads.py
+    python -m benchmarks.epoch_reads
 
 Files are made, converted once by each side, and read in random order in batches of 64 (X-rays) and 8 (CTs),
 from the page cache. ``gather`` gives the batch as stored, to be scaled on the device; ``batches of a run``
@@ -11,13 +11,12 @@ is the loader of ``train.json``: float images, seeds, reports and token ids, on 
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from side_by_side import medians, one_thread, record
+from benchmarks.side_by_side import medians, one_thread, record
 
 one_thread()
 
@@ -28,8 +27,6 @@ from monai.data import PersistentDataset  # noqa: E402
 from monai.transforms import Compose, EnsureTyped, ScaleIntensityRanged  # noqa: E402
 from PIL import Image  # noqa: E402
 from torch.utils.data import DataLoader, RandomSampler  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from monai_unimedi.data.convert import convert_datalist  # noqa: E402
 from monai_unimedi.data.datalist import load_datalist  # noqa: E402
@@ -118,7 +115,7 @@ def measure(folder: Path, source: str, dtype: str) -> None:
     kind = f"{'X-rays' if source == '2d' else 'CTs'} {dtype}"
     there = f"{rate['peer']:.0f}/s, MONAI PersistentDataset"
     asked = "20x, a quarter of its disk" if source == "2d" else "5x, a quarter of its disk (uint8)"
-    command = "python benchmarks/epoch_reads.py"
+    command = "python -m benchmarks.epoch_reads"
     here = f"{rate['gather']:.0f}/s, {disk:.2f} of its disk"
     record(command, f"{kind}, gather", here, there, f"{rate['gather'] / rate['peer']:.1f}x", asked)
     here = f"{rate['run']:.0f}/s"

@@ -15,13 +15,10 @@ from __future__ import annotations
 import argparse
 import functools
 import io
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.side_by_side import medians, one_thread
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Golden tensors of the losses, from named peers on CPU: ``python benchmarks/make_golden.py [--check]``.
+"""Golden tensors of the losses, from named peers on CPU: ``python -m benchmarks.make_golden [--check]``.
 
 Needs the ``[peers]`` environment. Without an option it writes ``tests/losses/golden/<name>.pt``; with
 ``--check`` it computes the peers' figures again from the stored inputs and compares (``make peers``).

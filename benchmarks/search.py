@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exact search of 64 queries in 200,000 embeddings of 512: bfloat16 scan and re-rank beside faiss.
 
-    pip install faiss-cpu && python benchmarks/search.py
+    pip install faiss-cpu && python -m benchmarks.search
 
 Peer: ``faiss.IndexFlatIP``, the same rows and queries, one thread each. Recall is measured against plain
 float32 products of all rows.
@@ -9,16 +9,11 @@ float32 products of all rows.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-from side_by_side import medians, one_thread, record
+from benchmarks.side_by_side import medians, one_thread, record
 
 one_thread()
 
 import torch  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from monai_unimedi.data.search import EmbeddingIndex  # noqa: E402
 from monai_unimedi.precision import has_bfloat16_units  # noqa: E402
@@ -57,7 +52,7 @@ def main() -> None:
         share = recall(index.search(queries, TOP)[1], expected)
         is_default = (name == "bfloat16") == has_bfloat16_units()
         record(
-            "python benchmarks/search.py",
+            "python -m benchmarks.search",
             f"200k x 512, 64 queries, {name}{' (chosen on this CPU)' if is_default else ''}",
             f"{seconds[name] * 1e3:.0f} ms, recall {share:.4f}",
             f"{seconds['peer'] * 1e3:.0f} ms, faiss IndexFlatIP",

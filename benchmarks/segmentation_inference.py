@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Segmentation of one whole CT, from file to mask on its grid, beside MONAI's UNETR of the same width.
 
-    python benchmarks/segmentation_inference.py [--spacing 1.5 1.5 2.0] [--data FOLDER]
+    python -m benchmarks.segmentation_inference [--spacing 1.5 1.5 2.0] [--data FOLDER]
 
 Both networks: patches of 16 voxels a side, windows of 96, equal hidden size, layers, heads, feature size, overlap and
 precision; random weights, one class. Each run is a process of its own, so that its peak memory is its own; the two take
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COMMAND = "python benchmarks/segmentation_inference.py"
+COMMAND = "python -m benchmarks.segmentation_inference"
 HIDDEN, LAYERS, HEADS, WINDOW, FEATURES = 384, 12, 6, 96, 16
 
 
@@ -76,8 +76,9 @@ def child(name: str, precision: str, arguments: argparse.Namespace) -> dict[str,
     """`segment` in a process of its own."""
     words = ["--child", name, precision, "--data", str(arguments.data), "--spacing", *map(str, arguments.spacing)]
     done = subprocess.run(
-        [sys.executable, __file__, *words], check=True, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
-    )
+        [sys.executable, "-m", "benchmarks.segmentation_inference", *words],
+        check=True, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
+    )  # fmt: skip
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -97,7 +98,7 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(segment(*arguments.child, str(path), arguments.spacing)))
         return
-    from side_by_side import record
+    from benchmarks.side_by_side import record
 
     pairs = [("ours", "float32"), ("unetr", "float32"), ("ours", "bfloat16"), ("unetr", "bfloat16")]
     runs: dict[tuple[str, str], list[dict[str, float]]] = {pair: [] for pair in pairs}

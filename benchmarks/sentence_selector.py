@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which way of asking a trained model what a sentence is about leads to the right place most often.
 
-    python benchmarks/sentence_selector.py MODELS [MODELS ...] --split validation --count 1000
+    python -m benchmarks.sentence_selector MODELS [MODELS ...] --split validation --count 1000
 
 draws phantoms of the split's seed range, keeps those with two findings, and prints hit@1 of each candidate with its
 95 % interval over patients, by the rule of ``monai_unimedi.metrics.grounding`` (findings that share no place), beside

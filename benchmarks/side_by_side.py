@@ -81,9 +81,13 @@ def _machine() -> str:
 
 
 def _commit() -> str:
-    words = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    """Of the code that ran; the rows written before this one are no change of it."""
+    asked = ["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "-uno", "--", ":/", f":(exclude){RESULTS.name}"]
     try:
-        done = subprocess.run(words, cwd=RESULTS.parent, capture_output=True, text=True)
+        head, changed = (
+            subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True) for words in asked
+        )
     except FileNotFoundError:
         return ""
-    return f", commit {done.stdout.strip()}" if done.returncode == 0 else ""
+    dirty = "-dirty" if changed.stdout.strip() else ""
+    return f", commit {head.stdout.strip()}{dirty}" if head.returncode == 0 else ""

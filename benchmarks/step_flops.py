@@ -11,11 +11,7 @@ no matrix products. Reports have 256 tokens (naive, CLIP) or 96, the longest of 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An X-ray JPEG of 2500 x 3000 pixels to 256: this project's transforms beside MONAI's.
 
-    python benchmarks/xray_decode.py
+    python -m benchmarks.xray_decode
 
 Synthetic pictures (smooth anatomy, edges and grain, 8 bits, quality 92), grey and, as many published X-rays are,
 grey in three channels; and the largest real JPEG X-ray beside the repository, where there is one. The bytes of a
@@ -12,11 +12,10 @@ to the same longest side. The difference is to the exact area average over all p
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
-from side_by_side import medians, one_thread, record
+from benchmarks.side_by_side import medians, one_thread, record
 
 one_thread()
 
@@ -25,8 +24,6 @@ import torch  # noqa: E402
 from monai.transforms import Compose, LoadImaged, Resized, ScaleIntensityRanged  # noqa: E402
 from PIL import Image  # noqa: E402
 from scipy import ndimage  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from monai_unimedi.transforms import LoadXrayd, ScaleXrayd, XrayToGrayd  # noqa: E402
 
@@ -84,7 +81,7 @@ def measure(path: Path, name: str) -> None:
         ("gaussian", "LoadImage(PIL) + Resize(anti_aliasing=True)", ""),
     ):
         record(
-            "python benchmarks/xray_decode.py",
+            "python -m benchmarks.xray_decode",
             f"{figure}, {'as written' if kind == 'peer' else 'both anti-aliased'}",
             here,
             f"{seconds[kind] * 1e3:.1f} ms, MONAI {words}",

@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import downstream
-from bundle_command import REPOSITORY
-from paired import interval
+from benchmarks import downstream
+from benchmarks.bundle_command import REPOSITORY
+from benchmarks.paired import interval
 
 WEIGHTS = [REPOSITORY / "output" / name / "models" / "model.pt" for name in ("demo", "demo-1", "demo-2")]
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import downstream_malignancy
-import downstream_segmentation
-from bundle_command import REPOSITORY
-from paired import interval
+from benchmarks import downstream_malignancy, downstream_segmentation
+from benchmarks.bundle_command import REPOSITORY
+from benchmarks.paired import interval
 
 STARTS = [
     f"phantom={REPOSITORY}/output/demo/models/model.pt",
