@@ -20,7 +20,8 @@ import torch  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from monai_unimedi.data.search import EmbeddingIndex, has_bfloat16_units  # noqa: E402
+from monai_unimedi.data.search import EmbeddingIndex  # noqa: E402
+from monai_unimedi.precision import has_bfloat16_units  # noqa: E402
 
 ROWS, SIZE, QUERIES, TOP, REPEATS = 200_000, 512, 64, 10, 5
 

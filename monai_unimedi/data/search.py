@@ -17,22 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["EmbeddingIndex", "has_bfloat16_units"]
+from monai_unimedi.precision import has_bfloat16_units
+
+__all__ = ["EmbeddingIndex"]
 
 _BLOCK = 64  # rows
 _CHUNK = 16384  # rows multiplied at a time: the scores stay in the cache
 _QUERIES = 64  # at a time
 _CANDIDATES = 128  # at least
 _ULP = 2.0**-8  # rounding of a bfloat16 result, relative
-
-
-def has_bfloat16_units(device: str | torch.device = "cpu") -> bool:
-    """Whether products in bfloat16 are faster there than in float32."""
-    if torch.device(device).type != "cpu":
-        return True
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    found = (getattr(torch.cpu, name, None) for name in names)
-    return any(check is not None and check() for check in found)
 
 
 class EmbeddingIndex:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Muon for the matrices inside transformer stacks, AdamW for everything else, as one optimizer.
 
-PyTorch's own ``torch.optim.Muon`` (Jordan et al. 2024; it takes matrices alone) and ``torch.optim.AdamW``. From
+PyTorch's own ``torch.optim.Muon`` (Jordan et al. 2024; it takes matrices alone), or its form in single precision, and
+``torch.optim.AdamW``. From
 scratch a short run learns several times faster than by AdamW alone (``docs/decisions.md``).
 """
 
@@ -15,6 +16,9 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.optimizer import Optimizer
 
+from monai_unimedi.precision import has_bfloat16_units
+
+from .float32_muon import Float32Muon
 from .param_groups import split_by_decay
 
 __all__ = ["MuonAdamW", "stack_matrices"]
@@ -42,6 +46,8 @@ class MuonAdamW(Optimizer):
         betas: of AdamW.
         weight_decay: of both, on matrices and tables alone.
         momentum: of Muon.
+        float32_iteration: Muon iterates in float32 instead of bfloat16; by default where the network's device has no
+            units for bfloat16 (`has_bfloat16_units`).
 
     Raises:
         ImportError: When PyTorch is older than 2.9 and has no Muon.
@@ -56,6 +62,7 @@ class MuonAdamW(Optimizer):
         betas: tuple[float, float] = (0.9, 0.98),
         weight_decay: float = 0.05,
         momentum: float = 0.95,
+        float32_iteration: bool | None = None,
     ) -> None:
         if not hasattr(torch.optim, "Muon"):
             raise ImportError(f"MuonAdamW needs torch >= 2.9, got {torch.__version__}: upgrade it or use AdamW.")
@@ -67,7 +74,9 @@ class MuonAdamW(Optimizer):
         for group in others:
             group["params"] = [parameter for parameter in group["params"] if id(parameter) not in held]
         self.adamw = AdamW([group for group in others if group["params"]], lr=lr, betas=(betas[0], betas[1]))
-        self.muon = torch.optim.Muon(
+        if float32_iteration is None:
+            float32_iteration = not has_bfloat16_units(matrices[0].device)
+        self.muon = (Float32Muon if float32_iteration else torch.optim.Muon)(
             matrices, lr=muon_lr, momentum=momentum, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
         )
         super().__init__(self.adamw.param_groups + self.muon.param_groups, {})

@@ -115,7 +115,8 @@ def test_only_missing_runs_are_done(
 
     monkeypatch.setattr(driver, "execute", execute)
     monkeypatch.setattr(driver, "make_phantoms", lambda *arguments: None)
-    words = ["--jobs", "1", "--rows", "full", "CLIP", "--output", str(tmp_path), "--results", str(tmp_path / "results.csv")]
+    words = ["--jobs", "1", "--rows", "full", "CLIP", "--output", str(tmp_path)]
+    words += ["--results", str(tmp_path / "results.csv")]
     assert driver.main([*words, "--dry_run"]) == 0
     assert "0 of 6 runs are done; the others take about 0 h 45 min" in capsys.readouterr().out
     append(tmp_path / "results.csv", Run("CLIP", 1, "demo"), metrics(0.4), 600, 300.0, "abc1234")

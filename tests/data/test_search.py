@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from monai_unimedi.data import search
-from monai_unimedi.data.search import EmbeddingIndex, has_bfloat16_units
+from monai_unimedi.data.search import EmbeddingIndex
+from monai_unimedi.precision import has_bfloat16_units
 
 
 def rows(kind: str, count: int, size: int = 32, seed: int = 0) -> torch.Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from monai_unimedi.optimizers.float32_muon import Float32Muon
 from monai_unimedi.optimizers.muon_adamw import MuonAdamW, stack_matrices
 
 pytestmark = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="Muon needs torch >= 2.9")
@@ -52,7 +53,7 @@ def test_muon_trains_the_stacks_matrices_and_adamw_everything_else(network: Stac
 
 def test_each_part_steps_as_it_does_alone(network: Stack) -> None:
     alone = copy.deepcopy(network)
-    train(network, MuonAdamW(network, lr=0.01, muon_lr=0.02), 3)
+    train(network, MuonAdamW(network, lr=0.01, muon_lr=0.02, float32_iteration=False), 3)
     matrices = stack_matrices(alone)
     held = {id(p) for p in matrices}
     others = [p for p in alone.parameters() if id(p) not in held]
@@ -88,6 +89,16 @@ def test_stop_and_resume_equals_the_uninterrupted_run(network: Stack) -> None:
     for a, b in zip(network.parameters(), resumed.parameters()):
         assert torch.equal(a, b)
     assert whole.param_groups[0]["lr"] == second.param_groups[0]["lr"]
+
+
+@pytest.mark.parametrize("has_units", [True, False])
+def test_the_iteration_is_in_the_precision_that_the_device_computes_fast(
+    network: Stack, has_units: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_unimedi.optimizers.muon_adamw.has_bfloat16_units", lambda device: has_units)
+    assert isinstance(MuonAdamW(network).muon, Float32Muon) is not has_units
+    assert isinstance(MuonAdamW(network, float32_iteration=True).muon, Float32Muon)
+    assert not isinstance(MuonAdamW(network, float32_iteration=False).muon, Float32Muon)
 
 
 def test_a_network_without_a_stack_is_an_error() -> None:
