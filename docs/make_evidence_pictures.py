@@ -74,8 +74,8 @@ def draw_attention(encoder: ImageTextEncoder, images: Tensor, masks: np.ndarray,
     """Above where it finds the lesion, below where it fails; each CT by its chosen and its largest lesion slice."""
     attention = torch.cat([encoder.network.attention_map(part) for part in images.split(32)])  # (N, gx, gy, S)
     scores = torch.cat([encoder.network.slice_scores(part) for part in images.split(32)]).numpy()
-    is_lesion = masks.any(axis=(1, 2))
-    with_lesion = np.flatnonzero(is_lesion.any(1))
+    is_lesion = np.asarray(masks.any(axis=(1, 2)))  # (N, S)
+    with_lesion = np.flatnonzero(is_lesion.any(axis=1))
     is_hit = is_lesion[with_lesion, scores[with_lesion].argmax(1)]
     groups = {
         f"found ({is_hit.sum()} of {len(is_hit)})": with_lesion[is_hit][:NUM_SHOWN],

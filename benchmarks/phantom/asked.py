@@ -67,8 +67,8 @@ def _zero_shot(lines: Results, budget: str) -> Iterator[Line]:
 def _crossing(lines: Results, budget: str, findings: Sequence[str]) -> Iterator[Line]:
     for way, name in {"2d_to_3d": "X-ray to CT", "3d_to_2d": "CT to X-ray"}.items():
         asked = f"{name} mAP {MARGIN} above the shuffled-query control"
-        pair = (_full(lines, budget, f"cross_dimension.{kind}_{way}") for kind in ("map", "control"))
-        yield _above(asked, *pair, margin=MARGIN)
+        own, control = (_full(lines, budget, f"cross_dimension.{kind}_{way}") for kind in ("map", "control"))
+        yield _above(asked, own, control, MARGIN)
         gains = {}
         for finding in findings:
             path = f"extra.cross_dimension.by_finding.{finding}"
@@ -83,8 +83,8 @@ def _crossing(lines: Results, budget: str, findings: Sequence[str]) -> Iterator[
 def _grounding(lines: Results, budget: str) -> Iterator[Line]:
     for source, name in DIMENSIONS.items():
         asked = f"{name} grounding: hit@1 of the finding's sentence {MARGIN} above the other finding's"
-        pair = (_full(lines, budget, f"grounding.{source}.{way}.hit@1") for way in ("sentence", "other_sentence"))
-        yield _above(asked, *pair, margin=MARGIN)
+        own, other = (_full(lines, budget, f"grounding.{source}.{way}.hit@1") for way in ("sentence", "other_sentence"))
+        yield _above(asked, own, other, MARGIN)
 
 
 def _probes(lines: Results, budget: str) -> Iterator[Line]:
