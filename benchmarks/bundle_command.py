@@ -8,7 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ PACE_STEPS = 40
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def run_bundle(bundle: str, config: str, options: Mapping[str, Any], log: Path, threads: int) -> None:
+def run_bundle(
+    bundle: str, config: str, options: Mapping[str, Any], log: Path, threads: int, overlays: Sequence[str] = ()
+) -> None:
     """Runs ``python -m monai.bundle run`` on one config from the repository's root.
 
     Args:
@@ -31,12 +33,14 @@ def run_bundle(bundle: str, config: str, options: Mapping[str, Any], log: Path, 
         options: overrides of the config's keys.
         log: file that its output is added to.
         threads: of computation.
+        overlays: configs laid over it, paths from the repository's root.
 
     Raises:
         RuntimeError: When it fails; names the log.
     """
     words = [word for key, value in options.items() for word in (f"--{key}", _word(value))]
-    file = f"bundles/{bundle}/configs/{config}.json"
+    file: Any = f"bundles/{bundle}/configs/{config}.json"
+    file = str([file, *overlays]) if overlays else file
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(REPOSITORY)}
     with log.open("a") as stream:

@@ -4,18 +4,22 @@
     python -m benchmarks.phantom [--tiers 1] [--seeds 0 1 2] [--budget demo]
     python -m benchmarks.phantom --budget smoke             # every row of tiers 1 and 2 once, in minutes
     python -m benchmarks.phantom --rows full --guard OLD.csv
+    python -m benchmarks.phantom --evaluate_again           # finished runs: new figures, no training
+    python -m benchmarks.phantom --segmentation --seeds 0   # then masks from their encoders, and from scratch
 
 A row is a set of options of the pre-training bundle (``rows.json``); a run is a row with a seed. It computes on one
 thread, so that its figures are the same on any number of cores; there are as many runs at a time as cores. Runs that
 ``results.csv`` lists are not done again, one that was killed goes on where it was. Each finished run adds its figures
-to the file, with the commit; ``tables.md`` is made of it. ``--guard`` compares the row ``full`` with older results,
-seed by seed, and ends with 1 where the mean of a main figure fell by more than 0.02.
+to the file, with the commit; ``tables.md`` is made of it. ``--evaluate_again`` judges the runs whose folders are there
+by the evaluation as it is now. ``--segmentation`` trains masks with 1, 10 and 100 % of the labels from the encoders of
+the rows full, no slices, no distillation and supervised, and from scratch, into ``segmentation.csv``. ``--guard``
+compares the row ``full`` with older results, seed by seed, and ends with 1 where the mean of a main figure fell by
+more than 0.02. ``docs/make_evidence.py`` makes the page of the results.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -24,8 +28,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.bundle_command import REPOSITORY
-from benchmarks.phantom.results import append, done, read
-from benchmarks.phantom.runs import BUDGETS, ROWS, SECONDS, Run, commit, execute, make_phantoms, planned
+from benchmarks.phantom import segmentation
+from benchmarks.phantom.results import append, done, read, replace
+from benchmarks.phantom.runs import BUDGETS, ROWS, SECONDS, Run, commit, evaluate, make_phantoms, planned, train
 from benchmarks.phantom.tables import falls, table
 
 HERE = Path(__file__).parent
@@ -46,7 +51,12 @@ def main(words: list[str] | None = None) -> int:
         return 0
     make_phantoms(options.output, options.budget)
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda run: do(run, options), missing))
+        if options.evaluate_again:
+            list(pool.map(lambda run: judge(run, options), [run for run in runs if run in finished]))
+        else:
+            list(pool.map(lambda run: do(run, options), missing))
+    if options.segmentation:
+        segmentation.main([run for run in runs if run.row in segmentation.ROWS], options.output, options.jobs)
     text = table(read(options.results), options.budget, names=names)
     (options.output / options.budget / "tables.md").write_text(text, encoding="utf-8")
     print(text)
@@ -67,6 +77,8 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     add("--results", type=Path, help="default: results.csv beside this file; in the output folder for smoke")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, each on one core (default: all cores)")
     add("--guard", type=Path, metavar="CSV", help="older results to compare the row full with")
+    add("--evaluate_again", action="store_true", help="judge finished runs anew, train nothing")
+    add("--segmentation", action="store_true", help="masks from the encoders too: long")
     add("--dry_run", action="store_true", help="say what is missing and how long it takes")
     options = parser.parse_args(words)
     is_smoke = options.budget == "smoke"
@@ -80,11 +92,21 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 def do(run: Run, options: argparse.Namespace) -> None:
     """One run, its figures and its line on the screen."""
     version, start = commit(), time.monotonic()
-    metrics = execute(run, options.output)
-    training = json.loads((run.folder(options.output) / "training.json").read_text(encoding="utf-8"))
+    steps = train(run, options.output)
+    metrics = evaluate(run, options.output)
     seconds = time.monotonic() - start
-    append(options.results, run, metrics, training["steps"], seconds, version)
+    append(options.results, run, metrics, steps, seconds, version)
     print(f"{run.row}, seed {run.seed}: done in {seconds:.0f} s", flush=True)
+
+
+def judge(run: Run, options: argparse.Namespace) -> None:
+    """New figures of a finished run, where its model is there."""
+    if not (run.folder(options.output) / "models" / "model.pt").is_file():
+        print(f"{run.row}, seed {run.seed}: its folder is not there, its figures stay", flush=True)
+        return
+    version = commit()
+    replace(options.results, run, evaluate(run, options.output), version)
+    print(f"{run.row}, seed {run.seed}: judged again", flush=True)
 
 
 def estimate(missing: list[Run], each: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.phantom.runs import Run, figures_of
 
-__all__ = ["COLUMNS", "Results", "append", "done", "read"]
+__all__ = ["COLUMNS", "Results", "append", "done", "read", "replace"]
 
 COLUMNS = ("row", "seed", "budget", "steps", "seconds", "commit", "figure", "value", "low", "high", "count")
 Results = list[dict[str, str]]
@@ -35,16 +35,44 @@ def read(path: Path) -> Results:
 
 def done(lines: Iterable[Mapping[str, str]]) -> dict[Run, float]:
     """Finished runs with their seconds."""
-    return {Run(line["row"], int(line["seed"]), line["budget"]): float(line["seconds"]) for line in lines}
+    return {_run_of(line): float(line["seconds"]) for line in lines}
 
 
 def append(path: Path, run: Run, metrics: Mapping[str, Any], steps: int, seconds: float, commit: str) -> None:
     """Adds the figures of one run in one write."""
-    shared = (run.row, run.seed, run.budget, steps, round(seconds), commit)
     with _LOCK, path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         if file.tell() == 0:
             writer.writerow(COLUMNS)
-        for name, figure in figures_of(metrics):
-            numbers = (f"{figure[key]:.5g}" for key in ("value", "low", "high"))
-            writer.writerow((*shared, name, *numbers, figure["count"]))
+        writer.writerows(_lines(run, metrics, str(steps), str(round(seconds)), commit))
+
+
+def replace(path: Path, run: Run, metrics: Mapping[str, Any], commit: str) -> None:
+    """Puts new figures in the place of a run's own; steps and seconds stay, and beside the commit that trained it
+    stands the one that judged it: ``1a2b3c4/5d6e7f8``."""
+    with _LOCK:
+        lines = read(path)
+        own = [_run_of(line) == run for line in lines]
+        first = lines[own.index(True)]
+        both = f"{first['commit'].split('/')[0]}/{commit}"
+        found = [dict(zip(COLUMNS, line)) for line in _lines(run, metrics, first["steps"], first["seconds"], both)]
+        before = [line for line, is_own in zip(lines[: own.index(True)], own) if not is_own]
+        after = [line for line, is_own in zip(lines[len(before) :], own[len(before) :]) if not is_own]
+        part = path.with_name(f"{path.name}.part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([*before, *found, *after])
+        part.replace(path)
+
+
+def _lines(run: Run, metrics: Mapping[str, Any], steps: str, seconds: str, commit: str) -> list[tuple[str, ...]]:
+    shared = (run.row, str(run.seed), run.budget, steps, seconds, commit)
+    return [
+        (*shared, name, *(f"{figure[key]:.5g}" for key in ("value", "low", "high")), str(figure["count"]))
+        for name, figure in figures_of(metrics)
+    ]
+
+
+def _run_of(line: Mapping[str, str]) -> Run:
+    return Run(line["row"], int(line["seed"]), line["budget"])

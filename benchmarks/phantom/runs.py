@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.bundle_command import REPOSITORY, run_bundle
 
-__all__ = ["BUDGETS", "ROWS", "Run", "commit", "execute", "figures_of", "make_phantoms", "planned"]
+__all__ = ["BUDGETS", "ROWS", "THREADS", "Run", "commit", "evaluate", "figures_of", "make_phantoms", "planned", "train"]
 
 ROWS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("rows.json").read_text(encoding="utf-8"))
 SMOKE = {f"phantom#num_{part}": 48 for part in ("training", "validation", "test")}
@@ -22,8 +22,12 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "long": {"num_steps": 3000, "steps_per_epoch": 300},  # about 30 minutes
 }
 SECONDS = {"smoke": 40.0, "demo": 450.0, "long": 2000.0}  # of a run, before any was timed
+COUNTED = ("num_steps", "steps_per_epoch", "distillation_ramp", "history_interval")  # in steps
 THREADS = 1  # rounding, and with it every figure, depends on their number
-DETAIL = ("extra", "by_finding", "seconds", "phantom")
+DETAIL = (  # left to metrics.json
+    *("seconds", "phantom", "extra.slice_selection", "extra.zero_shot", "extra.grounding"),
+    "extra.xray_localization.by_finding",
+)
 
 
 @dataclass(frozen=True)
@@ -61,29 +65,52 @@ def make_phantoms(output: Path, budget: str) -> None:
     run_bundle("pretrain", "train", {**places, **length}, folder / "first.log", THREADS)
 
 
-def execute(run: Run, output: Path) -> dict[str, Any]:
-    """Trains and evaluates on one thread, or goes on where that was stopped.
+def train(run: Run, output: Path, overlays: tuple[str, ...] = ()) -> int:
+    """Trains on one thread, or goes on where that was stopped; returns the optimizer steps.
 
-    Returns:
-        The evaluation's ``metrics.json``.
+    Args:
+        run: row, seed and budget.
+        output: folder of all runs.
+        overlays: further configs, by path.
     """
-    folder, row = run.folder(output), ROWS[run.row]
-    phantoms = output / run.budget / "phantom"
-    shared: dict[str, Any] = {"output_dir": folder, "model_dir": folder / "models", "phantom_dir": phantoms}
-    for source in row.get("sources", ()):
-        shared[f"datalist_{source}"] = phantoms / f"datalist_{source}.json"
-    own = {"seed": run.seed, **BUDGETS[run.budget], **row.get("options", {})}
-    run_bundle("pretrain", "train", {**shared, **own}, folder / "log.txt", THREADS)
-    known = _evaluation_keys()
-    told = {key: value for key, value in row.get("options", {}).items() if key.split("#")[0] in known}
-    run_bundle("pretrain", "evaluate", {**shared, **told, "seed": run.seed}, folder / "log.txt", THREADS)
+    folder = run.folder(output)
+    own = {"seed": run.seed, **_length(run), **ROWS[run.row].get("options", {})}
+    run_bundle("pretrain", "train", {**_places(run, output), **own}, folder / "log.txt", THREADS, overlays)
+    return int(json.loads((folder / "training.json").read_text(encoding="utf-8"))["steps"])
+
+
+def evaluate(run: Run, output: Path) -> dict[str, Any]:
+    """Judges the trained model; returns the evaluation's ``metrics.json``."""
+    folder, known = run.folder(output), _evaluation_keys()
+    options = ROWS[run.row].get("options", {})
+    told = {key: value for key, value in options.items() if key.split("#")[0] in known}
+    given = {**_places(run, output), **told, "seed": run.seed}
+    run_bundle("pretrain", "evaluate", given, folder / "log.txt", THREADS)
     return dict(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+
+
+def _places(run: Run, output: Path) -> dict[str, Any]:
+    folder, phantoms = run.folder(output), output / run.budget / "phantom"
+    lists = {f"datalist_{name}": phantoms / f"datalist_{name}.json" for name in ROWS[run.row].get("sources", ())}
+    return {"output_dir": folder, "model_dir": folder / "models", "phantom_dir": phantoms, **lists}
+
+
+def _length(run: Run) -> dict[str, Any]:
+    """The budget's options; a row whose steps cost less has so many times more of them, validated as often in time."""
+    options, times = dict(BUDGETS[run.budget]), ROWS[run.row].get("times_steps", 1)
+    if times > 1:
+        defaults = json.loads(_config("train").read_text(encoding="utf-8"))
+        options |= {key: times * options.get(key, defaults[key]) for key in COUNTED}
+    return options
 
 
 def _evaluation_keys() -> set[str]:
     """An evaluation is told of the options that change the network; the others are the training's."""
-    config = REPOSITORY / "bundles" / "pretrain" / "configs" / "evaluate.json"
-    return set(json.loads(config.read_text(encoding="utf-8")))
+    return set(json.loads(_config("evaluate").read_text(encoding="utf-8")))
+
+
+def _config(name: str) -> Path:
+    return REPOSITORY / "bundles" / "pretrain" / "configs" / f"{name}.json"
 
 
 def figures_of(metrics: Any, name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -94,8 +121,9 @@ def figures_of(metrics: Any, name: str = "") -> Iterator[tuple[str, Mapping[str,
         yield name, metrics
         return
     for key, child in metrics.items():
-        if key not in DETAIL:
-            yield from figures_of(child, f"{name}.{key}".lstrip("."))
+        path = f"{name}.{key}".lstrip(".")
+        if path not in DETAIL:
+            yield from figures_of(child, path)
 
 
 def commit() -> str:

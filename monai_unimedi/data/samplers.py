@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rows a training step sees: one micro-batch of each source (``method.md`` section 5).
+"""Which rows a training step sees: one micro-batch of each source, or of each in turn (``method.md`` section 5).
 
 The requests of step t are a pure function of (seed, t, lengths, batch sizes), so that a run resumed at any
 step, with any number of loader workers or ranks, sees what the uninterrupted run saw.
@@ -58,6 +58,8 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         token_budgets: for a source of ``shapes``, tokens of a batch over all ranks, instead of its batch size: a
             batch of small images has more rows than one of large ones. None leaves the batch size.
         count_tokens: tokens of an image of a shape.
+        alternating: a step holds a batch of one source; the sources take turns, in their order. Each runs through its
+            passes as it does otherwise, one batch every so many steps as there are sources.
         row_multiple: batches by tokens, and those of shapes too rare for a batch size, have a multiple of it and of
             ``world_size`` rows. The largest number of processes that the run will have lets it go on with fewer, in
             the same batches.
@@ -82,6 +84,7 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         token_budgets: Mapping[str, int | None] | None = None,
         count_tokens: Callable[[Shape], int] | None = None,
         row_multiple: int = 1,
+        alternating: bool = False,
     ) -> None:
         budgets = {name: int(tokens) for name, tokens in (token_budgets or {}).items() if tokens is not None}
         wanted = {**batch_sizes, **budgets}
@@ -94,7 +97,8 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         if row_multiple < 1:
             raise ValueError(f"row_multiple must be 1 or more, got {row_multiple}.")
         self._shaped = self._shape_batches(shapes or {}, budgets, count_tokens, int(row_multiple))
-        longest = max(self.batches_per_pass(name) for name in self.lengths)
+        self.alternating = alternating
+        longest = max(self.batches_per_pass(name) for name in self.lengths) * self.turns
         self.steps_per_epoch = longest if steps_per_epoch is None else int(steps_per_epoch)
         self.start_step = 0
         self._passes: dict[str, tuple[int, Sequence[np.ndarray]]] = {}
@@ -150,17 +154,24 @@ class SourcesBatchSampler(Sampler[list[Request]]):
             return self._shaped[source].num_batches
         return self.lengths[source] // self.batch_sizes[source]
 
+    @property
+    def turns(self) -> int:
+        """Steps in which every source comes once."""
+        return len(self.lengths) if self.alternating else 1
+
     def visit(self, source: str, step: int) -> int:
         """The pass through ``source`` that step ``step`` belongs to, from 0."""
-        return step // self.batches_per_pass(source)
+        return step // self.turns // self.batches_per_pass(source)
 
     def requests(self, step: int) -> list[Request]:
-        """This rank's requests of one step, source after source."""
-        return [request for source in self.lengths for request in self._source_requests(source, step)]
+        """This rank's requests of one step, source after source; the source whose turn it is, if they alternate."""
+        names = list(self.lengths)
+        sources = [names[step % self.turns]] if self.alternating else names
+        return [request for source in sources for request in self._source_requests(source, step)]
 
     def _source_requests(self, source: str, step: int) -> list[Request]:
         visit = self.visit(source, step)
-        batch = self._pass(source, visit)[step % self.batches_per_pass(source)]
+        batch = self._pass(source, visit)[step // self.turns % self.batches_per_pass(source)]
         share = len(batch) // self.world_size
         rows = batch[self.rank * share : (self.rank + 1) * share]
         return [(source, int(row), stable_hash("sample", self.seed, source, visit, int(row))) for row in rows]

@@ -52,7 +52,8 @@ def estimate_run(
     _step(trainer, loaded[0], weight, 1)
     plain = [_step(trainer, batch, 0.0, 1) for batch in loaded[1 : 1 + num_measured]]
     distilled = [_step(trainer, batch, weight, 1) for batch in loaded[1 + num_measured :]]
-    per_step = [sorted(times)[len(times) // 2] * trainer.accumulation_steps for times in (plain, distilled)]
+    turns = getattr(trainer.data_loader.batch_sampler, "turns", 1)
+    per_step = [_typical(times, turns) * trainer.accumulation_steps for times in (plain, distilled)]
     steps = trainer.total_steps
     start = distillation_start * steps if isinstance(distillation_start, float) else distillation_start
     first = min(steps, max(0.0, start)) if weight > 0 else steps
@@ -108,13 +109,20 @@ def _step(trainer: Any, batch: Any, weight: float, iteration: int) -> float:
     return time.perf_counter() - start
 
 
+def _typical(times: list[float], turns: int) -> float:
+    """Mean over the sources that take turns of the median over a source's steps."""
+    medians = [sorted(found)[len(found) // 2] for found in (times[turn::turns] for turn in range(turns)) if found]
+    return sum(medians) / len(medians)
+
+
 def _seconds_reading(trainer: Any, seconds_per_batch: float) -> float:
     """Rows that fit into the cache are read once, the others at every visit."""
     loader = trainer.data_loader
     iterations = trainer.state.epoch_length * trainer.state.max_epochs
     datasets = getattr(loader.dataset, "datasets", {})
     sampler = loader.batch_sampler
-    first_pass = max((sampler.batches_per_pass(name) for name in datasets), default=iterations)
+    longest = max((sampler.batches_per_pass(name) for name in datasets), default=iterations)
+    first_pass = longest * getattr(sampler, "turns", 1)
     cached = sum(dataset.cache.num_rows if dataset.cache else 0 for dataset in datasets.values())
     share = cached / max(len(loader.dataset), 1)
     uncached = min(iterations, first_pass) + (1 - share) * max(iterations - first_pass, 0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["average_precision", "expected_hit_rate", "expected_rank"]
+__all__ = ["average_precision", "expected_hit_rate", "expected_precision", "expected_rank"]
 
 
 def expected_hit_rate(scores: Tensor, is_relevant: Tensor, k: int) -> Tensor:
@@ -35,6 +35,25 @@ def expected_hit_rate(scores: Tensor, is_relevant: Tensor, k: int) -> Tensor:
     miss = torch.where(slots > irrelevant, 0.0, miss)
     miss = torch.where(slots <= 0, 1.0, miss)
     return torch.where(is_relevant.any(dim=1), 1.0 - miss, torch.nan)
+
+
+def expected_precision(scores: Tensor, is_relevant: Tensor, k: int) -> Tensor:
+    """Expected share of relevant candidates among the first k, ties in random order.
+
+    Args:
+        scores: (Q, G), larger = earlier.
+        is_relevant: (Q, G) bool.
+        k: candidates looked at; more than G is taken as G.
+
+    Returns:
+        (Q,) float64 in [0, 1]; NaN where a query has no relevant candidate.
+    """
+    k = min(k, scores.shape[1])
+    last = scores.topk(k, dim=1).values[:, -1:]
+    is_above, is_tied = scores > last, scores == last
+    share = (k - is_above.sum(dim=1, keepdim=True)) / is_tied.sum(dim=1, keepdim=True).double()
+    found = (is_relevant * (is_above + share * is_tied)).sum(dim=1) / k
+    return torch.where(is_relevant.any(dim=1), found, torch.nan)
 
 
 def expected_rank(scores: Tensor, is_relevant: Tensor) -> Tensor:

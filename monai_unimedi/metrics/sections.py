@@ -17,10 +17,11 @@ from torch import Tensor
 
 from monai_unimedi.metrics import alignment, localization, slice_selection
 from monai_unimedi.metrics.bootstrap import Figure, bootstrap_interval
+from monai_unimedi.metrics.calibration import brier_figure, calibration_figure
 from monai_unimedi.metrics.lesion_mask import lesion_slices
 from monai_unimedi.metrics.linear_probe import linear_probe_scores
 from monai_unimedi.metrics.retrieval import findings_key, group_codes, image_text_retrieval, report_key
-from monai_unimedi.metrics.zero_shot import auroc_figure, zero_shot_scores
+from monai_unimedi.metrics.zero_shot import auroc_figure, negation_gap, zero_shot_scores
 
 __all__ = [
     "Arrays",
@@ -87,6 +88,7 @@ def zero_shot(
                 one = slice(index, index + 1)
                 figure = auroc_figure(values[:, one], label[:, one], seed=seed) if varies[index] else None
                 yield place, figure or "present in all cases or in none"
+        yield (*path, "negation_gap"), negation_gap(scores, label, seed=seed)
 
 
 def slices(
@@ -121,7 +123,9 @@ def slices(
     if arrays.get("attention") is None:
         yield (*path, "lift"), "no attention map"
     else:
-        yield (*path, "lift"), _mean(slice_selection.attention_lift(arrays["attention"], mask), seed)
+        lift = slice_selection.attention_lift(arrays["attention"], mask)
+        yield (*path, "lift"), _mean(lift, seed)
+        yield (*path, "lift_small"), _mean(lift[small], seed)
 
 
 def xray_localization(
@@ -198,7 +202,8 @@ def cross_dimension(test: Sources, label_names: Sequence[str], seed: int) -> Ite
 def linear_probe(
     test: Sources, training: Sources | None, row: str, seed: int, percents: Sequence[int] = (1, 10, 100)
 ) -> Iterator[Entry]:
-    """``linear_probe.<row>``: mean AUROC over findings at each percentage of the training labels."""
+    """``linear_probe.<row>``: mean AUROC over findings at each percentage of the training labels; and the same probes'
+    ``calibration``."""
     for source, arrays in test.items():
         path, taught = ("linear_probe", row, source), (training or {}).get(source)
         if taught is None or any(
@@ -214,10 +219,11 @@ def linear_probe(
                 taught["feature"], taught["label"], arrays["feature"], percent, seed=seed
             )
             known = ~scores.isnan().any(dim=(0, 1))
-            yield (
-                (*path, str(percent)),
-                auroc_figure(scores[..., known], arrays["label"][:, known], seed=seed),
-            )
+            logits, label = scores[..., known], arrays["label"][:, known]
+            yield (*path, str(percent)), auroc_figure(logits, label, seed=seed)
+            place = ("calibration", row, source, str(percent))
+            yield (*place, "ece"), calibration_figure(logits, label, seed=seed)
+            yield (*place, "brier"), brier_figure(logits, label, seed=seed)
 
 
 def _groups(arrays: Arrays) -> tuple[Tensor, Tensor]:

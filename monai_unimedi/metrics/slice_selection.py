@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the chosen slices of a CT meet its lesion, against choices that know nothing of the report.
 
-`hit@k`: one of the k chosen slices meets the lesion. `precision@1`: the share of lesion slices among the one
-chosen, which is hit@1. A hit rate above random alone proves nothing: the same heights in every patient can
+`hit@k`: one of the k chosen slices meets the lesion. `precision@k`: the share of lesion slices among the k chosen;
+with one it is hit@1. A hit rate above random alone proves nothing: the same heights in every patient can
 reach it, so the best constant slices, the image's own entropy and the attention's lift on lesion patches
 stand beside it.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from monai_unimedi.metrics.lesion_mask import finding_mask, lesion_patches
-from monai_unimedi.metrics.ranking import expected_hit_rate
+from monai_unimedi.metrics.ranking import expected_hit_rate, expected_precision
 
 __all__ = [
     "attention_lift",
@@ -24,6 +24,7 @@ __all__ = [
     "is_small",
     "ranked_selection",
     "selection_hits",
+    "selection_precision",
     "selector_hits",
     "slice_entropy",
     "uniform_slices",
@@ -87,6 +88,12 @@ def selection_hits(is_lesion: Tensor, indices: Sequence[int]) -> Tensor:
     return torch.where(is_lesion.any(dim=1), hits, torch.nan)
 
 
+def selection_precision(is_lesion: Tensor, indices: Sequence[int]) -> Tensor:
+    """Share of lesion slices among the same slices of every volume: (N,) float64, NaN for a volume without lesion."""
+    share = is_lesion[:, list(indices)].double().mean(dim=1)
+    return torch.where(is_lesion.any(dim=1), share, torch.nan)
+
+
 def selector_hits(
     is_lesion: Tensor,
     slice_scores: Tensor | None = None,
@@ -104,8 +111,7 @@ def selector_hits(
         ks: the k of hit@k; more than S is taken as S.
 
     Returns:
-        By selector, ``hit@k`` for each k and ``precision@1``, each (N,) float64, NaN for a volume without
-        lesion.
+        By selector, ``hit@k`` and ``precision@k`` for each k, each (N,) float64, NaN for a volume without lesion.
     """
     num_slices = is_lesion.shape[1]
     rankings: Mapping[str, Tensor | None] = {
@@ -115,6 +121,7 @@ def selector_hits(
     }
     hits: dict[str, dict[str, Tensor]] = {
         name: {f"hit@{k}": ranked_selection(is_lesion, scores, k) for k in ks}
+        | {f"precision@{k}": expected_precision(scores.double(), is_lesion, k) for k in ks}
         for name, scores in rankings.items()
         if scores is not None
     }
@@ -128,8 +135,7 @@ def selector_hits(
         fixed["constant"] = {k: constant_slices(other_lesion, c) for k, c in capped.items()}
     for name, choice in fixed.items():
         hits[name] = {f"hit@{k}": selection_hits(is_lesion, choice[k]) for k in ks}
-    for values in hits.values():
-        values["precision@1"] = values["hit@1"]
+        hits[name] |= {f"precision@{k}": selection_precision(is_lesion, choice[k]) for k in ks}
     return hits
 
 

@@ -46,8 +46,8 @@ def summarize(
 
     Returns:
         Nested by `retrieval`, `zero_shot`, `slice_selection`, `xray_localization`, `grounding`, `cross_dimension`,
-        `linear_probe`; each leaf a figure ``{"value", "low", "high", "count"}``. ``extra`` nests detail in
-        the same form, and ``not_available`` lists what the data do not allow, a sentence each.
+        `linear_probe`, `calibration`; each leaf a figure ``{"value", "low", "high", "count"}``. ``extra`` nests detail
+        in the same form, and ``not_available`` lists what the data do not allow, a sentence each.
     """
     metrics: dict[str, Any] = {}
     absent = [

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, weighted_auroc
 
-__all__ = ["auroc_figure", "zero_shot_scores"]
+__all__ = ["auroc_figure", "negation_gap", "zero_shot_scores"]
 
 
 def zero_shot_scores(
@@ -67,5 +67,27 @@ def auroc_figure(scores: Tensor, label: Tensor, num_resamples: int = 1000, seed:
 
     def statistic(weights: Tensor) -> Tensor:
         return torch.stack([weighted_auroc(one, label, weights) for one in repetitions]).nanmean(dim=(0, 2))
+
+    return bootstrap_statistic(statistic, len(label), num_resamples, seed)
+
+
+def negation_gap(scores: Mapping[str, Tensor], label: Tensor, num_resamples: int = 1000, seed: int = 0) -> Figure:
+    """What "no nodule" tells less than "nodule": `auroc_positive` minus `auroc_negative`, paired by case.
+
+    Args:
+        scores: of `zero_shot_scores`.
+        label: (N, F), 1 = present. Findings with one class only are left out.
+        num_resamples: see `bootstrap_statistic`.
+        seed: see `bootstrap_statistic`.
+
+    Returns:
+        See `bootstrap_statistic`; 0 where both polarities rank alike, near 0.5 where negations are not understood.
+    """
+
+    def statistic(weights: Tensor) -> Tensor:
+        positive, negative = (
+            weighted_auroc(scores[f"auroc_{polarity}"], label, weights) for polarity in ("positive", "negative")
+        )
+        return (positive - negative).nanmean(dim=1)
 
     return bootstrap_statistic(statistic, len(label), num_resamples, seed)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import benchmarks.phantom.__main__ as driver
-from benchmarks.phantom.results import append, done, read
+from benchmarks.phantom import runs as commands
+from benchmarks.phantom import segmentation
+from benchmarks.phantom.results import append, done, read, replace
 from benchmarks.phantom.runs import ROWS, Run, figures_of, planned
 from benchmarks.phantom.tables import MAIN, difference, falls, of_row, table
 
@@ -31,7 +33,7 @@ def test_rows_are_options_of_the_bundle(repository: Path) -> None:
     config = json.loads((repository / "bundles" / "pretrain" / "configs" / "train.json").read_text())
     for name, row in ROWS.items():
         assert row["tier"] in (1, 2)
-        assert row.keys() <= {"tier", "text", "options", "sources"}
+        assert row.keys() <= {"tier", "text", "options", "sources", "times_steps"}
         for key, value in row.get("options", {}).items():
             base, *below = key.split("#")
             assert base in config, name
@@ -47,8 +49,9 @@ def test_plan_goes_seed_by_seed() -> None:
 
 def test_figures_are_named_by_their_place_and_detail_is_left_out() -> None:
     figure = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 3}
-    found = dict(figures_of({"a": {"b": figure, "by_finding": {"c": figure}}, "extra": {"d": figure}, "seed": 0}))
-    assert found == {"a.b": figure}
+    detail = {"slice_selection": {"c": figure}, "cross_dimension": {"modality_gap": figure}}
+    found = dict(figures_of({"a": {"b": figure, "by_finding": {"c": figure}}, "extra": detail, "seed": 0}))
+    assert found == dict.fromkeys(("a.b", "a.by_finding.c", "extra.cross_dimension.modality_gap"), figure)
 
 
 def test_finished_runs_are_read_back(tmp_path: Path) -> None:
@@ -63,6 +66,91 @@ def test_finished_runs_are_read_back(tmp_path: Path) -> None:
     path.write_text("row,seed\nfull,0\n")
     with pytest.raises(ValueError, match="must have the columns row, seed"):
         read(path)
+
+
+def test_figures_of_a_run_are_replaced_in_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    for seed in range(3):
+        append(path, Run("full", seed, "demo"), metrics(0.5), 600, 300.0 + seed, "abc1234")
+    new = metrics(0.7) | {"calibration": {"value": 0.1, "low": 0.0, "high": 0.2, "count": 9}}
+    replace(path, Run("full", 1, "demo"), new, "def5678+")
+    replace(path, Run("full", 1, "demo"), new, "0123456")
+    lines = read(path)
+    assert [int(line["seed"]) for line in lines] == [0] * len(MAIN) + [1] * (len(MAIN) + 1) + [2] * len(MAIN)
+    own = [line for line in lines if line["seed"] == "1"]
+    assert {(line["commit"], line["steps"], line["seconds"]) for line in own} == {("abc1234/0123456", "600", "301")}
+    assert of_row(lines, "full", "demo", "calibration")[1][0] == 0.1
+    assert [of_row(lines, "full", "demo", MAIN["CT R@1"])[seed][0] for seed in range(3)] == [0.5, 0.7, 0.5]
+
+
+def test_row_of_cheaper_steps_has_more_of_them_validated_as_often_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, dict[str, Any]] = {}
+
+    def run_bundle(bundle: str, config: str, options: dict[str, Any], *others: Any) -> None:
+        told[f"{bundle} {config}"] = options
+        Path(options["output_dir"]).mkdir(parents=True, exist_ok=True)
+        (Path(options["output_dir"]) / "training.json").write_text('{"steps": 1200}')
+        (Path(options["output_dir"]) / "metrics.json").write_text("{}")
+
+    monkeypatch.setattr(commands, "run_bundle", run_bundle)
+    counted = ("num_steps", "steps_per_epoch", "distillation_ramp")
+    for budget, expected in {"demo": (1200, 200, 120), "long": (6000, 600, 120), "smoke": (8, 4, 120)}.items():
+        assert commands.train(Run("alternating contrast", 0, budget), tmp_path) == 1200
+        assert tuple(told["pretrain train"][name] for name in counted) == expected
+        commands.train(Run("full", 0, budget), tmp_path)
+        assert "distillation_ramp" not in told["pretrain train"]
+    commands.evaluate(Run("k = 2", 1, "demo"), tmp_path)
+    assert told["pretrain evaluate"]["num_selected_slices"] == 2
+    commands.evaluate(Run("mask ratio 0.25", 1, "demo"), tmp_path)
+    assert "mask_ratio" not in told["pretrain evaluate"]
+
+
+def test_masks_are_learnt_from_each_encoder_and_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, dict[str, Any]]] = []
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9}
+
+    def run_bundle(bundle: str, config: str, options: dict[str, Any], *others: Any) -> None:
+        told.append((f"{bundle} {config}", options))
+        Path(options["output_dir"]).mkdir(parents=True, exist_ok=True)
+        content = {"segmentation": {"dice_positives": figure}, "by_class": {"nodule": {"dice_positives": figure}}}
+        (Path(options["output_dir"]) / "metrics.json").write_text(json.dumps(content))
+
+    monkeypatch.setattr(segmentation, "run_bundle", run_bundle)
+    for _ in range(2):  # the second finds all done
+        segmentation.main([Run("full", 0, "smoke")], tmp_path, jobs=1)
+    trained = [(name, given) for name, given in told if name.endswith("train") and given["num_steps"] == 2]
+    assert len(trained) == 2 * 2 * 3
+    for dimension in ("2d", "3d"):
+        own = [given for name, given in trained if name == f"segmentation_{dimension} train"]
+        assert [given["label_fraction"] for given in own] == [1, 10, 100] * 2
+        assert {str(given["pretrained"]) for given in own} == {"none", str(tmp_path / "smoke/full_0/models/model.pt")}
+    lines = read(tmp_path / "smoke_segmentation.csv")
+    assert {line["row"] for line in lines} == {segmentation.SCRATCH, "full"}
+    assert of_row(lines, "full", "smoke", "segmentation.3d.10.dice_positives")[0][0] == 0.5
+
+
+def test_finished_runs_are_judged_again_without_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(*arguments: Any) -> int:
+        raise AssertionError
+
+    monkeypatch.setattr(driver, "train", train)
+    monkeypatch.setattr(driver, "evaluate", lambda run, output: metrics(0.6))
+    monkeypatch.setattr(driver, "make_phantoms", lambda *arguments: None)
+    path = tmp_path / "results.csv"
+    for seed in (0, 1):
+        append(path, Run("full", seed, "demo"), metrics(0.5), 600, 300.0, "abc1234")
+    model = Run("full", 0, "demo").folder(tmp_path) / "models" / "model.pt"
+    model.parent.mkdir(parents=True)
+    model.touch()
+    words = ["--rows", "full", "--output", str(tmp_path), "--results", str(path), "--evaluate_again"]
+    assert driver.main(words) == 0
+    found = of_row(read(path), "full", "demo", MAIN["CT R@1"])
+    assert [found[seed][0] for seed in (0, 1)] == [0.6, 0.5]
+    assert "full, seed 1: its folder is not there, its figures stay" in capsys.readouterr().out
 
 
 def test_difference_holds_spread_over_seeds_and_cases() -> None:
@@ -106,14 +194,13 @@ def test_only_missing_runs_are_done(
 ) -> None:
     executed: list[Run] = []
 
-    def execute(run: Run, output: Path) -> dict[str, Any]:
+    def train(run: Run, output: Path) -> int:
         executed.append(run)
-        folder = run.folder(output)
-        folder.mkdir(parents=True)
-        (folder / "training.json").write_text('{"steps": 600}')
-        return metrics(0.5)
+        run.folder(output).mkdir(parents=True)
+        return 600
 
-    monkeypatch.setattr(driver, "execute", execute)
+    monkeypatch.setattr(driver, "train", train)
+    monkeypatch.setattr(driver, "evaluate", lambda run, output: metrics(0.5))
     monkeypatch.setattr(driver, "make_phantoms", lambda *arguments: None)
     words = ["--jobs", "1", "--rows", "full", "CLIP", "--output", str(tmp_path)]
     words += ["--results", str(tmp_path / "results.csv")]

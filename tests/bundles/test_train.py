@@ -91,6 +91,39 @@ def test_stopped_run_ends_with_the_same_weights(
     assert equal(*(torch.load(file, weights_only=True) for file in models))
 
 
+def test_alternating_sources_take_turns_and_a_stopped_run_goes_on_exactly(
+    trained: Bundle, new_bundle: Bundle, tmp_path: Path, equal: Callable[[Any, Any], bool]
+) -> None:
+    options = {**TINY, "alternating_sources": "true", "num_steps": 8, "steps_per_epoch": 4, "selection_refresh": 2}
+    whole = Bundle(tmp_path / "whole", Path(new_bundle.places["phantom_dir"]))
+    whole.train(**options)
+    lines = [json.loads(line) for line in (whole.output_dir / "history.jsonl").read_text().splitlines()]
+    seen = [{name[:2] for name in line if name.endswith("d_loss_vl")} for line in lines if "loss" in line]
+    assert seen == [{"2d"}, {"3d"}] * 4
+
+    def stop(engine: Any) -> None:
+        if engine.state.iteration == 6:
+            raise KeyboardInterrupt
+
+    workflow = new_bundle.workflow("train", **options)
+    workflow.trainer.add_event_handler(Events.ITERATION_STARTED, stop)
+    with pytest.raises((KeyboardInterrupt, RuntimeError)):
+        workflow.run()
+    new_bundle.train(**options)
+    files = [bundle.output_dir / "resume.pt" for bundle in (whole, new_bundle)]
+    one, other = (torch.load(file, weights_only=True) for file in files)
+    assert equal(one["objects"], other["objects"])
+    assert equal(one["trainer"]["selection_cache"], other["trainer"]["selection_cache"])
+    uses = one["trainer"]["selection_cache"]["uses"]
+    assert list(uses) == ["3d"]  # four visits of six rows each: scored at a first visit and at every second after it
+    assert int((uses["3d"] > 0).sum()) == 24
+    with pytest.raises(RuntimeError) as caught:
+        new_bundle.train(**{**options, "alternating_sources": "false"})
+    assert "alternating_sources (was True, is None)" in str(caught.value.__cause__)
+    settings = torch.load(trained.output_dir / "resume.pt", weights_only=True)["fingerprint"]
+    assert settings["alternating_sources"] is None  # as absent in checkpoints from before the option
+
+
 def test_changed_settings_are_named_with_the_two_ways_on(trained: Bundle) -> None:
     with pytest.raises(RuntimeError) as caught:
         trained.train(batch_2d=8, mask_ratio=0.4)

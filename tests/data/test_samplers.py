@@ -98,6 +98,37 @@ def test_sample_seed_is_stable_and_changes_with_the_visit() -> None:
     assert sampler().requests(0)[0] == ("2d", 20, 4609027299059555217)
 
 
+def test_alternating_sources_take_turns_and_see_the_batches_they_would_see_together() -> None:
+    turns, together = sampler(alternating=True), sampler()
+    assert len(turns) == 2 * len(together)
+    for step in range(24):
+        source = ("2d", "3d")[step % 2]
+        expected = [request for request in together.requests(step // 2) if request[0] == source]
+        assert turns.requests(step) == expected  # the same rows in the same passes, with the same seeds
+        assert turns.visit(source, step) == together.visit(source, step // 2)
+
+
+def test_alternating_sources_go_on_where_they_were() -> None:
+    whole = list(islice(sampler(alternating=True), 30))
+    for start in (1, 2, 7, 20):
+        resumed = sampler(alternating=True)
+        resumed.load_state_dict({"step": start, "seed": 3})
+        assert list(islice(resumed, 30 - start)) == whole[start:]
+
+
+def test_alternating_ranks_have_the_same_source_in_a_step() -> None:
+    for step in range(8):
+        whole = sampler(alternating=True).requests(step)
+        parts = [sampler(alternating=True, rank=rank, world_size=2).requests(step) for rank in range(2)]
+        assert [request for part in parts for request in part] == whole
+        assert {request[0] for part in parts for request in part} == {("2d", "3d")[step % 2]}
+
+
+def test_a_source_alone_has_every_turn() -> None:
+    alone = {"batch_sizes": {"2d": 4, "3d": 0}}
+    assert list(islice(sampler(**alone, alternating=True), 12)) == list(islice(sampler(**alone), 12))
+
+
 def test_without_shuffling_rows_come_in_order() -> None:
     rows = [r for requests in islice(sampler(shuffle=False), 2) for s, r, _ in requests if s == "2d"]
     assert rows == list(range(8))

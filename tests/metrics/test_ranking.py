@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from monai_unimedi.metrics.ranking import average_precision, expected_hit_rate, expected_rank
+from monai_unimedi.metrics.ranking import average_precision, expected_hit_rate, expected_precision, expected_rank
 
 
 def test_hit_rate_by_hand() -> None:
@@ -33,11 +33,11 @@ def test_constant_ranking_gives_the_hypergeometric_chance() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 6])
-def test_hit_rate_and_rank_are_averages_over_all_orders_of_ties(k: int) -> None:
+def test_hit_rate_precision_and_rank_are_averages_over_all_orders_of_ties(k: int) -> None:
     rng = np.random.default_rng(k)
     scores, relevant = rng.integers(0, 3, (4, 6)).astype(float), rng.random((4, 6)) < 0.4
     relevant[:, 0] = True
-    hits, ranks = np.zeros(4), np.zeros(4)
+    hits, ranks, shares = np.zeros(4), np.zeros(4), np.zeros(4)
     orders = list(permutations(range(6)))
     for order in orders:
         for q in range(4):
@@ -45,9 +45,11 @@ def test_hit_rate_and_rank_are_averages_over_all_orders_of_ties(k: int) -> None:
             first = next(place for place, i in enumerate(ranked, 1) if relevant[q, i])
             hits[q] += first <= k
             ranks[q] += first
+            shares[q] += relevant[q, ranked[:k]].mean()
     arguments = torch.tensor(scores), torch.tensor(relevant)
     assert expected_hit_rate(*arguments, k).numpy() == pytest.approx(hits / len(orders))
     assert expected_rank(*arguments).numpy() == pytest.approx(ranks / len(orders))
+    assert expected_precision(*arguments, k).numpy() == pytest.approx(shares / len(orders))
 
 
 def test_query_without_a_right_answer_does_not_count() -> None:

@@ -60,6 +60,9 @@ def test_every_selector_by_hand() -> None:
     assert pair("centre", "hit@1") == [0, 0]
     assert pair("centre", "hit@2") == [0, 1]
     assert pair("constant", "hit@2") == [1, 1]
+    assert pair("attention", "precision@2") == pytest.approx([(1 + 1 / 7) / 2, 0])  # slice 0 and one of seven ties
+    assert pair("random", "precision@4") == pytest.approx([2 / 8, 1 / 8])
+    assert pair("centre", "precision@2") == [0, 1 / 2]
 
 
 def test_what_is_not_given_is_left_out_and_k_is_capped() -> None:

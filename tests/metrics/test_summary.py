@@ -83,19 +83,22 @@ def leaves(values: Any, path: str = "") -> Iterator[tuple[str, dict[str, float]]
 
 def agreed_keys() -> set[str]:
     keys = {f"retrieval/{s}/{d}/{k}" for s in ("2d", "3d") for d in DIRECTIONS for k in RETRIEVAL}
-    polarities = ("auroc", "auroc_positive", "auroc_negative")
+    polarities = ("auroc", "auroc_positive", "auroc_negative", "negation_gap")
     keys |= {f"zero_shot/{s}/{k}" for s in ("2d", "3d") for k in polarities}
     keys |= {f"zero_shot/{s}/by_finding/{f}" for s in ("2d", "3d") for f in LABEL_NAMES}
-    hits = ("hit@1", "hit@2", "hit@4", "precision@1")
+    hits = ("hit@1", "hit@2", "hit@4", "precision@1", "precision@2", "precision@4")
     keys |= {f"slice_selection/{s}/{m}/{k}" for s in ("all", "small") for m in SELECTORS for k in hits}
     keys |= {f"slice_selection/by_finding/{f}" for f in LABEL_NAMES} | {"slice_selection/lift"}
+    keys |= {"slice_selection/lift_small"}
     keys |= {f"xray_localization/{k}" for k in ("pointing_game", "random", "centre_prior")}
     sentences = ("sentence", "attention", "random", "other_sentence", "other_image")
     keys |= {f"grounding/{s}/{m}/{k}" for s in ("2d", "3d") for m in sentences for k in hits[:3]}
     keys |= {f"grounding/2d/centre_prior/{k}" for k in hits[:3]}
     keys |= {f"cross_dimension/{k}" for k in CROSS} | {f"cross_dimension/by_finding/{f}" for f in LABEL_NAMES}
     networks = ("trained", "untrained")
-    return keys | {f"linear_probe/{n}/{s}/{p}" for n in networks for s in ("2d", "3d") for p in (1, 10, 100)}
+    probes = {f"{n}/{s}/{p}" for n in networks for s in ("2d", "3d") for p in (1, 10, 100)}
+    keys |= {f"calibration/{probe}/{k}" for probe in probes for k in ("ece", "brier")}
+    return keys | {f"linear_probe/{probe}" for probe in probes}
 
 
 def test_keys_are_exactly_the_agreed_ones(metrics: dict[str, Any]) -> None:
@@ -185,7 +188,7 @@ def test_same_seed_gives_the_same_figures(everything: dict[str, Any], metrics: d
 
 def test_table_has_a_line_for_every_agreed_figure(metrics: dict[str, Any]) -> None:
     table = format_table(metrics)
-    assert len(table.splitlines()) == len(agreed_keys()) + 7
+    assert len(table.splitlines()) == len(agreed_keys()) + 8
     assert max(len(line) for line in table.splitlines()) < 110
 
 

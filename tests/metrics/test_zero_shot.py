@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import normalize
 
-from monai_unimedi.metrics.zero_shot import auroc_figure, zero_shot_scores
+from monai_unimedi.metrics.zero_shot import auroc_figure, negation_gap, zero_shot_scores
 
 AXES = torch.eye(4)
 PROMPTS = {
@@ -51,3 +51,15 @@ def test_repetitions_are_averaged_after_the_auroc() -> None:
 def test_missing_prompt_names_the_finding() -> None:
     with pytest.raises(ValueError, match=r"got none for \['cardiomegaly'\]"):
         zero_shot_scores(AXES, PROMPTS, ["nodule", "cardiomegaly"])
+
+
+def test_negation_gap_is_what_the_negative_prompt_ranks_worse() -> None:
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 2, (60, 2), generator=generator)
+    noise = torch.rand(60, 2, generator=generator)
+    scores = {"auroc_positive": label + noise / 2, "auroc_negative": noise}
+    expected = auroc_figure(scores["auroc_positive"], label)["value"] - auroc_figure(noise, label)["value"]
+    gap = negation_gap(scores, label)
+    assert gap["value"] == pytest.approx(expected)
+    assert 0.2 < gap["low"] < expected < gap["high"]
+    assert negation_gap({**scores, "auroc_negative": scores["auroc_positive"]}, label)["high"] == 0
