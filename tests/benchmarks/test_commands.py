@@ -24,7 +24,7 @@ def test_imports_its_neighbours_by_their_package(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in FILES if "__main__" in path.read_text()], ids=lambda path: path.stem)
 def test_names_its_command(path: Path) -> None:
-    name = path.parent.name if path.stem == "__main__" else path.stem
+    name = r"\.".join(part for part in path.relative_to(FOLDER).with_suffix("").parts if part != "__main__")
     commands = re.findall(r"python (?:-m )?benchmarks\S+", path.read_text())
     assert commands and all(re.match(rf"python -m benchmarks\.{name}\b", command) for command in commands)
 
