@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 MISSING = "missing"
+NONE = "none"  # by construction
 LEARNING = {
     "X-ray R@1": "retrieval.2d.image_to_report.R@1",
     "CT R@1": "retrieval.3d.image_to_report.R@1",
@@ -93,14 +94,26 @@ COMPONENTS = {
 }
 
 
+def dimensions(figure: str) -> set[str]:
+    """The images that a figure speaks of."""
+    if "cross_dimension" in figure:
+        return {"2d", "3d"}
+    return {"2d" if ".2d." in f".{figure}." or figure.startswith("xray") else "3d"}
+
+
+def is_possible(row: str, figure: str) -> bool:
+    """Whether a row has that figure by construction: one dimension alone has none of the other, nor any across."""
+    if row == SEPARATE:
+        return len(dimensions(figure)) == 1
+    return dimensions(figure) <= set(ROWS[row].get("sources", ("2d", "3d")))
+
+
 def cells(lines: Results, row: str, budget: str, figure: str) -> dict[int, Cell]:
     """A figure by seed; of the two separate encoders each dimension's own, and nothing across."""
     if row != SEPARATE:
         return of_row(lines, row, budget, figure)
-    if "cross_dimension" in figure:
-        return {}
-    is_2d = ".2d." in f".{figure}." or figure.startswith("xray")
-    return of_row(lines, BOTH[0 if is_2d else 1], budget, figure)
+    found = dimensions(figure)
+    return of_row(lines, BOTH["3d" in found], budget, figure) if is_possible(row, figure) else {}
 
 
 def mean(found: Mapping[int, Cell]) -> tuple[float, float] | None:
@@ -141,8 +154,8 @@ def rows(lines: Results, names: Sequence[str], budget: str, figures: Mapping[str
 
 
 def _with_gain(lines: Results, name: str, budget: str, figure: str, own: Mapping[int, Cell]) -> str:
-    if name == SEPARATE and "cross_dimension" in figure:
-        return "none"
+    if not is_possible(name, figure):
+        return NONE
     if name == REFERENCE or not own:
         return shown(own)
     return f"{shown(own)}<br>{gained(own, cells(lines, REFERENCE, budget, figure))}"
@@ -168,10 +181,7 @@ def components(lines: Results, budget: str, figures: Mapping[str, str] = SHORT) 
     for part, without in COMPONENTS.items():
         own = {path: cells(lines, without, budget, path) for path in figures.values()}
         full = {path: cells(lines, REFERENCE, budget, path) for path in own}
-        gains = [
-            "none" if without == SEPARATE and "cross_dimension" in path else gained(full[path], found)
-            for path, found in own.items()
-        ]
+        gains = [gained(full[path], found) if is_possible(without, path) else NONE for path, found in own.items()]
         body.append([part, str(max(map(len, own.values()))), *gains])
     return markdown(["part", "seeds", *figures], body)
 

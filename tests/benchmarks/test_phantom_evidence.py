@@ -36,12 +36,13 @@ def test_rows_stand_beside_the_full_method_and_what_is_not_run_is_missing(tmp_pa
     full = [{ct: 0.5, crossing: 0.4}, {ct: 0.6, crossing: 0.4}]
     rows = {"full": full, "no slices": [{ct: 0.3, crossing: 0.4}, {ct: 0.4, crossing: 0.4}], "3D only": [{ct: 0.7}]}
     lines = made_up(tmp_path / "results.csv", rows)
-    names = ("full", "no slices", "uniform slices", evidence.SEPARATE)
+    names = ("full", "no slices", "uniform slices", evidence.SEPARATE, "2D only")
     table = evidence.rows(lines, names, "demo", SHORT).splitlines()
     assert table[2] == "| full | 2 | 0.55 ± 0.10 | 0.40 ± 0.01 |"
     assert table[3] == "| no slices | 2 | 0.35 ± 0.10<br>**-0.20 ± 0.01** | 0.40 ± 0.01<br>+0.00 ± 0.01 |"
     assert table[4] == "| uniform slices | 0 | missing | missing |"
     assert table[5] == "| two separate encoders | 1 | 0.70 ± 0.01<br>**+0.20 ± 0.01** | none |"
+    assert table[6] == "| 2D only | 0 | none | none |"
     assert "missing" in evidence.rows(lines, names, "long", SHORT)
 
 

@@ -183,6 +183,21 @@ def test_dry_run_says_what_a_run_takes_and_writes_no_checkpoint(
     assert [path.name for path in new_bundle.output_dir.iterdir()] == ["vocabulary"]
 
 
+def test_tower_of_each_epoch_is_kept_by_the_overlay_of_the_evidence_and_nothing_else_changes(
+    trained: Bundle, new_bundle: Bundle, equal: Callable[[Any, Any], bool]
+) -> None:
+    new_bundle.train("../../../benchmarks/phantom/each_epoch")
+    kept = {int(path.stem.split("epoch=")[1]): path for path in (new_bundle.output_dir / "epochs").iterdir()}
+    assert sorted(kept) == [1, 2]
+    files = [bundle.output_dir / "resume.pt" for bundle in (trained, new_bundle)]
+    one, other = (torch.load(file, weights_only=True) for file in files)
+    assert equal(one["objects"], other["objects"])
+    towers = [torch.load(kept[epoch], weights_only=True) for epoch in (1, 2)]
+    student = {name[8:]: value for name, value in other["objects"]["network"].items() if name.startswith("student.")}
+    assert equal(towers[1], student)
+    assert not equal(towers[0], student)
+
+
 def test_profile_is_written_by_one_flag(new_bundle: Bundle) -> None:
     new_bundle.train(profile="true", num_steps=6, steps_per_epoch=6, distillation_start=6)
     events = json.loads((new_bundle.output_dir / "profile" / "contrast.pt.trace.json").read_text())["traceEvents"]
