@@ -32,8 +32,8 @@ from .thoraces import LESIONS, read_lesion, read_thoraces
 from .tumours import tumour_figures
 
 STAGES = ("volumes", "train", "judge")
-COUNTS = {"training": 500, "validation": 50, "test": 150}
-NUM_STEPS = 300
+COUNTS = {"training": 200, "validation": 30, "test": 100}
+NUM_STEPS = 200
 
 
 def main(words: list[str] | None = None) -> int:

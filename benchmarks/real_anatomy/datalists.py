@@ -32,32 +32,24 @@ def volume_seed(seed: int, patient: str, split: str, index: int) -> np.random.Se
 
 
 def patient_rows(thorax: Thorax, output: Path, counts: Mapping[str, int], seed: int, processes: int) -> Rows:
-    """Makes all volumes of one patient; those of an earlier call with the same arguments are kept.
+    """Makes the volumes of one patient; those of an earlier call with the same seed are kept.
 
     Args:
         thorax: the patient.
-        output: folder; images go to ``<patient>/<split>``, rows to ``<patient>.json``, written last.
-        counts: volumes by split.
+        output: folder; a volume and its row, written last, go to ``<patient>/<split>``.
+        counts: volumes by split; the first ones do not depend on how many follow.
         seed: of all.
         processes: at a time; the files do not depend on it.
 
     Returns:
         Rows by split, paths relative to ``output``.
     """
-    name = thorax.scan.name
-    listed, settings = output / f"{name}.json", {"version": VERSION, "seed": seed, "counts": dict(counts)}
-    if listed.is_file():
-        known = json.loads(listed.read_text(encoding="utf-8"))
-        if known["settings"] == settings:
-            return dict(known["rows"])
     tasks = [(split, index) for split in SPLITS for index in range(counts[split])]
     for split in SPLITS:
-        (output / name / split).mkdir(parents=True, exist_ok=True)
+        (output / thorax.scan.name / split).mkdir(parents=True, exist_ok=True)
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         made = pool.map(partial(_write, thorax, output, seed), tasks, chunksize=8)
-    rows = {split: [row for (part, _), row in zip(tasks, made) if part == split] for split in SPLITS}
-    listed.write_text(json.dumps({"settings": settings, "rows": rows}), encoding="utf-8")
-    return rows
+    return {split: [row for (part, _), row in zip(tasks, made) if part == split] for split in SPLITS}
 
 
 def write_folds(rows: Mapping[str, Rows], output: Path) -> dict[str, Path]:
@@ -94,17 +86,22 @@ def save(path: Path, array: np.ndarray) -> None:
 
 
 def _write(thorax: Thorax, output: Path, seed: int, task: tuple[str, int]) -> dict[str, Any]:
-    """Draws and writes one volume, with its mask where it is not trained on; returns its row."""
+    """Draws and writes one volume, with its mask where it is not trained on, unless it is there; returns its row."""
     split, index = task
     name = thorax.scan.name
+    stem, made_by = f"{name}/{split}/{index:05d}", {"version": VERSION, "seed": seed}
+    done = output / f"{stem}.json"
+    if done.is_file() and (known := json.loads(done.read_text(encoding="utf-8")))["made_by"] == made_by:
+        return dict(known["row"])
     volume = make_volume(thorax, volume_seed(seed, name, split, index))
-    stem = f"{name}/{split}/{index:05d}"
-    row = {"id": f"{name}-{split}-{index:05d}", "patient": name, "image": f"{stem}.nii"}
+    row: dict[str, Any] = {"id": f"{name}-{split}-{index:05d}", "patient": name, "image": f"{stem}.nii"}
     save(output / row["image"], volume["image"])
     if split != "training":
         row["lesion_mask"] = f"{stem}_mask.nii"
         save(output / row["lesion_mask"], volume["lesion_mask"])
-    return {**row, **{key: volume[key] for key in ("report", "label", "findings")}}
+    row |= {key: volume[key] for key in ("report", "label", "findings")}
+    done.write_text(json.dumps({"made_by": made_by, "row": row}), encoding="utf-8")
+    return row
 
 
 def _joined(parts: Iterable[list[Any]]) -> list[Any]:

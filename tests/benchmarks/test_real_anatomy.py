@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.real_anatomy import __main__ as driver
-from benchmarks.real_anatomy import volumes
+from benchmarks.real_anatomy import datalists, volumes
 from benchmarks.real_anatomy.datalists import SPLITS, patient_rows, volume_seed, write_folds
 from benchmarks.real_anatomy.lungs import find_lungs
 from benchmarks.real_anatomy.results import COLUMNS, append, is_done, read
@@ -154,6 +154,16 @@ def test_same_seed_gives_the_same_bytes_for_any_number_of_processes(thorax: Thor
     assert len(set(contents[0].values())) == len(contents[0])
     other = make_volume(thorax, volume_seed(1, "anybody", "test", 0))["image"]
     assert (other != make_volume(thorax, volume_seed(0, "anybody", "test", 0))["image"]).any()
+
+
+def test_a_longer_list_keeps_what_is_there(thorax: Thorax, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = patient_rows(thorax, tmp_path, {**COUNTS, "test": 2}, 0, 1)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nii")}
+    monkeypatch.setattr(datalists, "make_volume", None)
+    assert patient_rows(thorax, tmp_path, COUNTS, 0, 1) == {**before, "test": before["test"][:1]}
+    assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nii")}
+    with pytest.raises(TypeError):
+        patient_rows(thorax, tmp_path, COUNTS, 1, 1)  # another seed makes others
 
 
 def test_files_are_lps_with_the_mask_on_the_same_grid(thorax: Thorax, tmp_path: Path) -> None:
