@@ -120,7 +120,7 @@ def judge(run: Run, options: argparse.Namespace) -> None:
         (name, figure["value"], figure["low"], figure["high"], figure["count"]) for name, figure in figures_of(metrics)
     ]
     figures += [(f"tumour.{name}", value, None, None, count) for name, value, count in tumours(run, options)]
-    record = run.folder / "training.json"
+    record = models_of(run).parent / "training.json"  # the demo's for its own model
     trained = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {"steps": 0, "seconds": 0}
     append(options.results, run, figures, trained["steps"], trained["seconds"], version)
     print(f"{run.model}, tested on {run.tested}: judged", flush=True)

@@ -24,6 +24,7 @@ def tables(lines: Lines) -> str:
     tested = list(dict.fromkeys(line["tested"] for line in lines))
     models = [model for model in MODELS if any(line["model"] == model for line in lines)]
     parts = [
+        ("Training", _training(lines)),
         ("Slice selection, all lesions: hit@1 / hit@2 / hit@4", _selection("all", models, tested, by_key)),
         ("Slice selection, small lesions: hit@1 / hit@2 / hit@4", _selection("small", models, tested, by_key)),
         ("Attention and zero-shot", _zero_shot(models, tested, by_key)),
@@ -61,6 +62,15 @@ def _number(by_key: Key, model: str, tested: str, figure: str, with_interval: bo
     value = f"{float(line['value']):.2f}"
     has_interval = with_interval and line["low"]
     return f"{value} ({float(line['low']):.2f} to {float(line['high']):.2f})" if has_interval else value
+
+
+def _training(lines: Lines) -> str:
+    """Of each run once; the phantoms' model is the same for all test patients."""
+    keys = dict.fromkeys(
+        (line["model"], line["tested"], line["steps"], line["seconds"], line["commit"]) for line in lines
+    )
+    rows = [[tested, model, *others] for model, tested, *others in keys]
+    return _markdown(["test patient", "model", "steps", "seconds", "commit"], rows)
 
 
 def _selection(subset: str, models: list[str], tested: list[str], by_key: Key) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from monai.data import MetaTensor
 from monai.transforms import Orientation
 
 from monai_unimedi.transforms import LoadVolume, ResampleVolume
@@ -125,10 +126,11 @@ def _read(data: Path, name: str, source: Source) -> Scan:
     masks = {}
     if source.mask:
         numbers = to_lps(LoadVolume()(data / source.mask))
-        low = numbers.numpy().astype(np.int64) % 256
+        low = np.asarray(numbers).astype(np.int32).astype(np.uint8)
         for key, values in source.numbers.items():
-            part = numbers.clone()
-            part[:] = part.new_tensor(np.isin(low, list(values)).astype(np.float32))
+            is_meant = np.zeros(256, np.float32)
+            is_meant[list(values)] = 1.0
+            part = MetaTensor(is_meant[low], affine=numbers.affine)
             masks[key] = np.asarray(resample(part))[0].astype(np.float32)
     hu = np.clip(np.asarray(resample(image.clip(*HU_RANGE)))[0], *HU_RANGE).astype(np.float32)
     return Scan(name, hu, masks, SPACING)
