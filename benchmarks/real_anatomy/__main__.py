@@ -24,11 +24,11 @@ from pathlib import Path
 from benchmarks.bundle_command import REPOSITORY
 from benchmarks.phantom.runs import commit, figures_of
 
-from .datalists import fold_file, patient_rows, write_folds
+from .datalists import fold_file, known_rows, patient_rows, write_folds
 from .results import Figure, append, is_done, read
 from .runs import MODELS, Run, evaluate, models_of, train
 from .table import put_into, tables
-from .thoraces import LESIONS, read_lesion, read_thoraces
+from .thoraces import LESIONS, THORACES, read_lesion, read_thoraces
 from .tumours import tumour_figures
 
 STAGES = ("volumes", "train", "judge")
@@ -85,11 +85,14 @@ def make(options: argparse.Namespace) -> None:
     """Volumes and datalists of every whole thorax."""
     start = time.monotonic()
     counts = dict(zip(COUNTS, options.counts))
-    found = read_thoraces(options.data)
-    rows = {
-        name: patient_rows(thorax, options.output, counts, options.seed, options.threads)
-        for name, thorax in found.items()
-    }
+    rows = {}
+    for name in THORACES:
+        known = known_rows(name, options.output, counts, options.seed)
+        thorax = None if known else read_thoraces(options.data, [name]).get(name)
+        if thorax is not None:
+            known = patient_rows(thorax, options.output, counts, options.seed, options.threads)
+        if known:
+            rows[name] = known
     write_folds(rows, options.output)
     print(f"volumes of {', '.join(rows)}: {time.monotonic() - start:.0f} s", flush=True)
 

@@ -18,7 +18,7 @@ from monai_unimedi.data.phantom import LABEL_NAMES, PROMPTS, VERSION
 from .thoraces import Thorax
 from .volumes import SHAPE, SPACING, make_volume
 
-__all__ = ["PROMPTS_FILE", "SPLITS", "fold_file", "patient_rows", "save", "volume_seed", "write_folds"]
+__all__ = ["PROMPTS_FILE", "SPLITS", "fold_file", "known_rows", "patient_rows", "save", "volume_seed", "write_folds"]
 
 Rows = dict[str, list[dict[str, Any]]]
 SPLITS = ("training", "validation", "test")
@@ -50,6 +50,12 @@ def patient_rows(thorax: Thorax, output: Path, counts: Mapping[str, int], seed: 
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         made = pool.map(partial(_write, thorax, output, seed), tasks, chunksize=8)
     return {split: [row for (part, _), row in zip(tasks, made) if part == split] for split in SPLITS}
+
+
+def known_rows(name: str, output: Path, counts: Mapping[str, int], seed: int) -> Rows | None:
+    """What `patient_rows` would return, without the patient's CT; None where a volume is missing."""
+    rows = {split: [_known(output, f"{name}/{split}/{i:05d}", seed) for i in range(counts[split])] for split in SPLITS}
+    return None if any(row is None for part in rows.values() for row in part) else rows  # type: ignore[return-value]
 
 
 def write_folds(rows: Mapping[str, Rows], output: Path) -> dict[str, Path]:
@@ -89,10 +95,9 @@ def _write(thorax: Thorax, output: Path, seed: int, task: tuple[str, int]) -> di
     """Draws and writes one volume, with its mask where it is not trained on, unless it is there; returns its row."""
     split, index = task
     name = thorax.scan.name
-    stem, made_by = f"{name}/{split}/{index:05d}", {"version": VERSION, "seed": seed}
-    done = output / f"{stem}.json"
-    if done.is_file() and (known := json.loads(done.read_text(encoding="utf-8")))["made_by"] == made_by:
-        return dict(known["row"])
+    stem = f"{name}/{split}/{index:05d}"
+    if (known := _known(output, stem, seed)) is not None:
+        return known
     volume = make_volume(thorax, volume_seed(seed, name, split, index))
     row: dict[str, Any] = {"id": f"{name}-{split}-{index:05d}", "patient": name, "image": f"{stem}.nii"}
     save(output / row["image"], volume["image"])
@@ -100,8 +105,18 @@ def _write(thorax: Thorax, output: Path, seed: int, task: tuple[str, int]) -> di
         row["lesion_mask"] = f"{stem}_mask.nii"
         save(output / row["lesion_mask"], volume["lesion_mask"])
     row |= {key: volume[key] for key in ("report", "label", "findings")}
-    done.write_text(json.dumps({"made_by": made_by, "row": row}), encoding="utf-8")
+    made = {"made_by": {"version": VERSION, "seed": seed}, "row": row}
+    (output / f"{stem}.json").write_text(json.dumps(made), encoding="utf-8")
     return row
+
+
+def _known(output: Path, stem: str, seed: int) -> dict[str, Any] | None:
+    """The row of a volume that an earlier call wrote with this seed."""
+    path = output / f"{stem}.json"
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return dict(content["row"]) if content["made_by"] == {"version": VERSION, "seed": seed} else None
 
 
 def _joined(parts: Iterable[list[Any]]) -> list[Any]:

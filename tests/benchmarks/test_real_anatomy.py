@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.real_anatomy import __main__ as driver
 from benchmarks.real_anatomy import datalists, volumes
-from benchmarks.real_anatomy.datalists import SPLITS, patient_rows, volume_seed, write_folds
+from benchmarks.real_anatomy.datalists import SPLITS, known_rows, patient_rows, volume_seed, write_folds
 from benchmarks.real_anatomy.lungs import find_lungs
 from benchmarks.real_anatomy.results import COLUMNS, append, is_done, read
 from benchmarks.real_anatomy.runs import Run
@@ -157,10 +157,13 @@ def test_same_seed_gives_the_same_bytes_for_any_number_of_processes(thorax: Thor
 
 
 def test_a_longer_list_keeps_what_is_there(thorax: Thorax, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert known_rows("anybody", tmp_path, COUNTS, 0) is None
     before = patient_rows(thorax, tmp_path, {**COUNTS, "test": 2}, 0, 1)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nii")}
     monkeypatch.setattr(datalists, "make_volume", None)
     assert patient_rows(thorax, tmp_path, COUNTS, 0, 1) == {**before, "test": before["test"][:1]}
+    assert known_rows("anybody", tmp_path, COUNTS, 0) == {**before, "test": before["test"][:1]}
+    assert known_rows("anybody", tmp_path, COUNTS, 1) is None
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nii")}
     with pytest.raises(TypeError):
         patient_rows(thorax, tmp_path, COUNTS, 1, 1)  # another seed makes others
