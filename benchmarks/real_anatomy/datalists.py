@@ -54,8 +54,13 @@ def patient_rows(thorax: Thorax, output: Path, counts: Mapping[str, int], seed: 
 
 def known_rows(name: str, output: Path, counts: Mapping[str, int], seed: int) -> Rows | None:
     """What `patient_rows` would return, without the patient's CT; None where a volume is missing."""
-    rows = {split: [_known(output, f"{name}/{split}/{i:05d}", seed) for i in range(counts[split])] for split in SPLITS}
-    return None if any(row is None for part in rows.values() for row in part) else rows  # type: ignore[return-value]
+    rows: Rows = {}
+    for split in SPLITS:
+        found = [_known(output, f"{name}/{split}/{index:05d}", seed) for index in range(counts[split])]
+        rows[split] = [row for row in found if row is not None]
+        if len(rows[split]) < len(found):
+            return None
+    return rows
 
 
 def write_folds(rows: Mapping[str, Rows], output: Path) -> dict[str, Path]:
