@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from monai_unimedi.data.phantom.anatomy import SIDES, Anatomy
 from monai_unimedi.data.phantom.rendering import AIR, Chest, lung_hull
 from monai_unimedi.data.phantom.shapes import Grid, smooth_field
 
-__all__ = ["LABEL_NAMES", "SIZES", "ZONES", "draw_findings", "draw_height", "paint_findings"]
+__all__ = ["LABEL_NAMES", "SIZES", "ZONES", "Hull", "draw_findings", "draw_height", "paint_findings"]
 
 Finding = dict[str, Any]
 Centre = tuple[float, float, float]
@@ -48,6 +49,13 @@ MARGIN = 18.0  # mm, by which a lesion may reach out of the field of view
 COUNT_PROBABILITY = (0.15, 0.65, 0.20)  # of none, one and two findings
 
 
+class Hull(Protocol):
+    """A lung that fluid or air may push inwards."""
+
+    def __call__(self, grid: Grid, *, side: str, shift: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+        """Occupancy of the lung, moved along x and y (mm), one number per slice each."""
+
+
 class Scene(NamedTuple):
     """The slices round a lesion."""
 
@@ -57,6 +65,7 @@ class Scene(NamedTuple):
     anatomy: Anatomy
     rng: np.random.Generator
     dimension: str  # "2d" for X-rays, "3d" for CTs
+    hull: Hull
 
 
 def draw_findings(rng: np.random.Generator) -> list[Finding]:
@@ -139,21 +148,21 @@ def _blob(
     return np.clip(0.5 + k * (1 - distance + ripple), 0, 1)
 
 
-def _crescent(grid: Grid, anatomy: Anatomy, finding: Finding, z: float, thickness: float) -> np.ndarray:
+def _crescent(grid: Grid, hull: Hull, finding: Finding, z: float, thickness: float) -> np.ndarray:
     """Occupancy of a lung that fluid or air pushes inwards, most in the middle of the zone."""
     depth = thickness * np.clip(1 - np.abs((grid.z - z) / HALF_HEIGHT[finding["size"]]) ** 8, 0, 1)
     inwards = -SIDES[finding["side"]] * depth
     along = depth * (-0.6 if finding["finding"] == "pleural_effusion" else 0.35)  # fluid behind, air in front
-    return lung_hull(grid, anatomy, finding["side"], shift=(inwards, along))
+    return hull(grid, side=finding["side"], shift=(inwards, along))
 
 
 def _paint_in_pleura(scene: Scene, finding: Finding) -> np.ndarray:
     """Fluid or air between the chest wall and the lung; paints `scene.hu` in place, returns the occupancy."""
-    grid, hu, pleura, anatomy, rng, dimension = scene
+    grid, hu, pleura, anatomy, rng, dimension, hull = scene
     centre = _draw_centre(rng, anatomy, finding)
     thickness = rng.uniform(*THICKNESS[dimension][finding["finding"]][finding["size"]])
-    pushed = _crescent(grid, anatomy, finding, centre[2], thickness)
-    occupancy = np.clip(lung_hull(grid, anatomy, finding["side"]) - pushed, 0, 1) * pleura
+    pushed = _crescent(grid, hull, finding, centre[2], thickness)
+    occupancy = np.clip(hull(grid, side=finding["side"]) - pushed, 0, 1) * pleura
     if finding["finding"] == "pleural_effusion":
         hu += occupancy * (rng.uniform(-10, 70) - hu)
         return occupancy
@@ -167,7 +176,7 @@ def _paint_in_pleura(scene: Scene, finding: Finding) -> np.ndarray:
 
 def _paint_in_lung(scene: Scene, finding: Finding) -> np.ndarray:
     """Nodule, consolidation or ground glass; paints `scene.hu` in place, returns the occupancy."""
-    grid, hu, lung, anatomy, rng, dimension = scene
+    grid, hu, lung, anatomy, rng, dimension, _ = scene
     kind, size = finding["finding"], finding["size"]
     depth = XRAY_STRETCH if dimension == "2d" else 1.0
     centre = _draw_centre(rng, anatomy, finding)
@@ -191,6 +200,7 @@ def paint_findings(
     findings: list[Finding],
     rng: np.random.Generator,
     dimension: str = "3d",
+    hull: Hull | None = None,
 ) -> list[np.ndarray]:
     """Paint all findings into `chest.hu`, in place.
 
@@ -201,10 +211,12 @@ def paint_findings(
         findings: with their zones.
         rng: source of places and textures.
         dimension: ``3d`` for CTs, ``2d`` for what X-rays are projected from.
+        hull: the lungs' outlines, where they are not the phantom's own.
 
     Returns:
         For each finding its occupancy, float32, the grid's shape; the enlarged heart for cardiomegaly.
     """
+    hull = hull or partial(lung_hull, anatomy=anatomy)
     painted = []
     for finding in findings:
         if finding["side"] is None:
@@ -216,7 +228,7 @@ def paint_findings(
         in_pleura = finding["finding"] in ("pleural_effusion", "pneumothorax")
         part = grid._replace(z=grid.z[rows])
         free = (chest.pleura if in_pleura else chest.lung)[finding["side"]][:, :, rows]
-        scene = Scene(part, chest.hu[:, :, rows], free, anatomy, rng, dimension)
+        scene = Scene(part, chest.hu[:, :, rows], free, anatomy, rng, dimension, hull)
         occupancy = np.zeros(grid.shape, np.float32)
         occupancy[:, :, rows] = (_paint_in_pleura if in_pleura else _paint_in_lung)(scene, finding)
         painted.append(occupancy)
