@@ -18,7 +18,7 @@ ROWS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("rows.json
 SMOKE = {f"phantom#num_{part}": 48 for part in ("training", "validation", "test")}
 BUDGETS: dict[str, dict[str, Any]] = {
     "smoke": {"num_steps": 4, "steps_per_epoch": 2, "batch_2d": 8, "batch_3d": 8, **SMOKE},
-    "demo": {},  # the bundle's: about 6 minutes on two cores, 10 on one
+    "demo": {},  # the bundle's
     "long": {"num_steps": 3000, "steps_per_epoch": 300},  # about 30 minutes
 }
 SECONDS = {"smoke": 40.0, "demo": 450.0, "long": 2000.0}  # of a run, before any was timed
