@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ Results = list[dict[str, str]]
 _LOCK = threading.Lock()
 
 
-def read(path: Path) -> Results:
+def read(path: Path, columns: Sequence[str] = COLUMNS) -> Results:
     """All lines; none where there is no file yet.
 
     Raises:
@@ -28,8 +28,8 @@ def read(path: Path) -> Results:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}, got {reader.fieldnames}.")
+        if tuple(reader.fieldnames or ()) != tuple(columns):
+            raise ValueError(f"{path} must have the columns {', '.join(columns)}, got {reader.fieldnames}.")
         return list(reader)
 
 

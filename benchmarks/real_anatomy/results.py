@@ -7,6 +7,8 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks.phantom.results import read as read_results
+
 from .runs import Run
 
 __all__ = ["COLUMNS", "Figure", "Lines", "append", "is_done", "read"]
@@ -22,13 +24,7 @@ def read(path: Path) -> Lines:
     Raises:
         ValueError: When the file has other columns.
     """
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}, got {reader.fieldnames}.")
-        return list(reader)
+    return read_results(path, COLUMNS)
 
 
 def is_done(lines: Iterable[dict[str, str]], run: Run) -> bool:
