@@ -8,6 +8,7 @@ agrees on a name of its own, under which nothing was left.
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from datetime import timedelta
@@ -32,10 +33,18 @@ def join_ranks(device: torch.device | str) -> None:
     """
     if dist.is_initialized():
         return
+    _heed_torchrun()
     store, rank, world_size = next(dist.rendezvous("env://"))
     store = dist.PrefixStore(agree_on_name(store, rank, world_size), store)
     backend = "nccl" if torch.device(device).type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+
+
+def _heed_torchrun() -> None:
+    """Ignite takes Slurm's variables for each process's own, but they describe the task, which is torchrun itself: all
+    processes of a machine would have local rank 0 and one GPU."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        os.environ.pop("SLURM_JOB_ID", None)
 
 
 def agree_on_name(store: dist.Store, rank: int, world_size: int, timeout: timedelta = default_pg_timeout) -> str:

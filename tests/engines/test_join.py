@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import ignite.distributed as idist
 import pytest
 import torch
 import torch.distributed as dist
@@ -101,3 +102,18 @@ def test_joins_by_the_launchers_variables(server: Server, monkeypatch: pytest.Mo
         assert (dist.get_rank(), dist.get_world_size(), dist.get_backend()) == (0, 1, "gloo")
     finally:
         dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_local_rank_is_the_launchers(server: Server, launcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(server[1]), "RANK": "0", "WORLD_SIZE": "1"}
+    variables |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "LOCAL_RANK": "1"}
+    variables |= {"SLURM_JOB_ID": "7", "SLURM_LOCALID": "0"}  # of the task, which under torchrun is torchrun
+    variables |= {"TORCHELASTIC_RUN_ID": "7"} if launcher == "torchrun" else {}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    join_ranks("cpu")
+    try:
+        assert idist.get_local_rank() == (1 if launcher == "torchrun" else 0)
+    finally:
+        idist.finalize()
