@@ -7,7 +7,7 @@ Ours: the bundle's engine with ``paper.json``'s losses, clipping and AdamW, dist
 slices scored at every n-th visit of a volume, the masked view encoded by its visible tokens alone, reports padded to
 the longest of the batch. The naive recipe: slices scored at every step, the whole student, the masked student with
 mask tokens, the whole teacher, every token through every block, reports padded to 256 tokens. Towers, slices of the
-volume's size, bfloat16 autocast, optimizer and batch are the same.
+volume's size, precision, optimizer and batch are the same.
 
 A step that scores and a step that does not are timed apart; of n visits one scores.
 """
@@ -56,7 +56,8 @@ def write(arguments: argparse.Namespace, view: str, seconds: dict[str, list[floa
     here = [(scored + (n - 1) * kept) / n for scored, kept in zip(seconds[f"{view}, scored"], seconds[view])]
     record(
         f"python -m benchmarks.ct_step --size {arguments.size}",
-        f"CT step, contrast_view {view}, visible_only, slices scored at visit 1 of {n}, batch {arguments.batch}",
+        f"CT step, contrast_view {view}, visible_only, slices scored at visit 1 of {n}, batch "
+        f"{arguments.batch}, {steps.PRECISION}",
         f"{statistics.median(here):.2f} s CPU, of it {_share(view, seconds, n):.2f} s scoring",
         f"{statistics.median(seconds['naive']):.2f} s CPU, the naive recipe of four passes",
         ratio(seconds["naive"], here),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training steps that the ratios compare: this package's, a plain CLIP step, open_clip's, the naive recipe.
 
-All in bfloat16 autocast with the optimizer of ``paper.json``; the towers of one size are the same in every step: a
+All in the bundle's precision on this CPU (``PRECISION``) with the optimizer of ``paper.json``; the towers of one size are the same in every step: a
 ViT-B/16 and a BERT of its width and depth (``base``), or smaller ones to develop with.
 """
 
@@ -25,12 +25,14 @@ from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from monai_unimedi.networks.nets.report_encoder import ReportEncoder
 from monai_unimedi.networks.nets.unimedi import UniMedI
 from monai_unimedi.optimizers import split_by_decay
+from monai_unimedi.precision import has_bfloat16_units
 
-__all__ = ["SIZES", "batch", "clip_step", "naive_trainer", "open_clip_step", "trainer", "unimedi_step"]
+__all__ = ["PRECISION", "SIZES", "batch", "clip_step", "naive_trainer", "open_clip_step", "trainer", "unimedi_step"]
 
 SIZES = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}  # width and heads; 12 layers each
 VOCABULARY, PADDED, SHORTEST, LONGEST = 28_996, 256, 40, 96  # tokens; 16.6 GFLOP a report at ViT-B when padded to 96
 PROTOTYPES, SLICES = 8192, 4
+PRECISION = "bfloat16" if has_bfloat16_units() else "float32"
 
 Batch = dict[str, dict[str, Any]]
 
@@ -44,7 +46,7 @@ def image_encoder(size: str) -> UniMediImageEncoder:
 def report_encoder(size: str) -> ReportEncoder:
     """A BERT of the same width; attention as the bundle's README advises for the device."""
     width, heads = SIZES[size]
-    attention = "sdpa" if torch.cuda.is_available() else "eager"
+    attention = "sdpa" if torch.cuda.is_available() or PRECISION == "float32" else "eager"
     return ReportEncoder(None, VOCABULARY, width, 12, heads, max_tokens=PADDED, pooling="cls", attention=attention)
 
 
@@ -102,7 +104,7 @@ def trainer(network: nn.Module, data: Batch) -> UniMediPretrainer:
         network=network,
         optimizer=adamw(network),
         loss_function=UniMediLoss(ImageTextLoss(), distillation),
-        amp=True,
+        amp=PRECISION == "bfloat16",
         clip_norm=1.0,
         selection_refresh=10**9,
         train_handlers=[TeacherUpdate()],
@@ -201,7 +203,7 @@ def open_clip_step(size: str) -> Callable[[Batch], Callable[[], object]]:
 
 def _plain(optimizer: torch.optim.Optimizer, forward: Callable[[], Any], loss: Callable[..., Tensor]) -> float:
     optimizer.zero_grad(set_to_none=True)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=PRECISION == "bfloat16"):
         outputs = forward()
     value = loss(*(output.float() for output in outputs))
     value.backward()

@@ -6,7 +6,7 @@
 Ours: the bundle's engine with ``paper.json``'s losses, clipping and AdamW, distillation and teacher update included,
 the masked view encoded by its visible tokens alone, reports padded to the longest of the batch. Peers: a CLIP step
 with this package's own towers, and open_clip's step (``pip install ".[peers]"``, in an environment of its own: it
-needs torchvision), each with reports padded to 256 tokens and to the longest. bfloat16 autocast and one optimizer.
+needs torchvision), each with reports padded to 256 tokens and to the longest. One precision and one optimizer.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def write(arguments: argparse.Namespace, view: str, peer: str, padding: str, sec
     text = "256 tokens" if padding == "256" else f"the longest, {steps.LONGEST} tokens"
     record(
         f"python -m benchmarks.xray_step --size {arguments.size}",
-        f"X-ray step, contrast_view {view}, visible_only, batch {arguments.batch}; peer: {peer}, text padded to {text}",
+        f"X-ray step, contrast_view {view}, visible_only, batch {arguments.batch}, {steps.PRECISION}; peer: {peer}, text padded to {text}",
         f"{statistics.median(here):.2f} s CPU",
         f"{statistics.median(theirs):.2f} s CPU",
         f"{ratio(here, theirs)} its time",
