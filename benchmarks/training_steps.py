@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training steps that the ratios compare: this package's, a plain CLIP step, open_clip's, the naive recipe.
 
-All in the bundle's precision on this CPU (``PRECISION``) with the optimizer of ``paper.json``; the towers of one size are the same in every step: a
-ViT-B/16 and a BERT of its width and depth (``base``), or smaller ones to develop with.
+All in the bundle's precision on this CPU (``PRECISION``) with the optimizer of ``paper.json``; the towers of one size
+are the same in every step: a ViT-B/16 and a BERT of its width and depth (``base``), or smaller ones to develop with.
 """
 
 from __future__ import annotations
