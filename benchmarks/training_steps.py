@@ -215,9 +215,9 @@ class NaiveUniMedI(UniMedI):
     """The recipe as one would write it down: selection, whole student, masked student, whole teacher, all tokens."""
 
     def encode_pair(  # type: ignore[override]
-        self, image: Tensor, input_ids: Tensor, attention_mask: Tensor, sample_seed: Tensor, **options: Any
+        self, image: Tensor, input_ids: Tensor, attention_mask: Tensor, sample_seed: Tensor, *unused: Any
     ) -> dict[str, Tensor]:
-        """Arguments and result as :meth:`UniMedI.encode_pair`."""
+        """Arguments and result as :meth:`UniMedI.encode_pair`; nothing is cached or left out."""
         out = {"text_embedding": self.report_encoder(input_ids, attention_mask), "logit_scale": self.logit_scale}
         indices = None
         if image.ndim == 5:

@@ -63,8 +63,8 @@ def write(arguments: argparse.Namespace, view: str, peer: str, padding: str, sec
     text = "256 tokens" if padding == "256" else f"the longest, {steps.LONGEST} tokens"
     record(
         f"python -m benchmarks.xray_step --size {arguments.size}",
-        f"X-ray step, contrast_view {view}, visible_only, batch {arguments.batch}, {steps.PRECISION}; peer: {peer}, text "
-        f"padded to {text}",
+        f"X-ray step, contrast_view {view}, visible_only, batch {arguments.batch}, {steps.PRECISION}; peer: {peer}, "
+        f"text padded to {text}",
         f"{statistics.median(here):.2f} s CPU",
         f"{statistics.median(theirs):.2f} s CPU",
         f"{ratio(here, theirs)} its time",
