@@ -31,6 +31,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from monai_unimedi.data.phantom import LABEL_NAMES, VERSION, ensure_phantom
+from monai_unimedi.precision import has_bfloat16_units
 
 CARD = Path(__file__).parents[1] / "monai_unimedi" / "data" / "phantom" / "difficulty_card.json"
 TOP = (1, 2, 4)
@@ -164,7 +165,7 @@ def supervised_probe(
     )
     for _ in range(epochs):
         for rows in torch.randperm(len(images))[: len(images) // batch * batch].view(-1, batch):
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_units()):
                 logits = network(images[rows, None].float())
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), truth[rows])
             optimizer.zero_grad()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
+from benchmarks.phantom.evidence import markdown
+
 from .results import Lines
 from .runs import MODELS
 
@@ -50,11 +52,6 @@ def put_into(page: Path, text: str) -> None:
 Key = dict[tuple[str, str, str], dict[str, str]]
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
 def _number(by_key: Key, model: str, tested: str, figure: str, with_interval: bool = False) -> str:
     line = by_key.get((model, tested, figure))
     if line is None:
@@ -70,7 +67,7 @@ def _training(lines: Lines) -> str:
         (line["model"], line["tested"], line["steps"], line["seconds"], line["commit"]) for line in lines
     )
     rows = [[tested, model, *others] for model, tested, *others in keys]
-    return _markdown(["test patient", "model", "steps", "seconds", "commit"], rows)
+    return markdown(["test patient", "model", "steps", "seconds", "commit"], rows)
 
 
 def _selection(subset: str, models: list[str], tested: list[str], by_key: Key) -> str:
@@ -87,7 +84,7 @@ def _selection(subset: str, models: list[str], tested: list[str], by_key: Key) -
                 [patient, control, _hits(by_key, m, patient, f"slice_selection.{subset}.{control}"), ""]
                 for m in known[:1]
             ]
-    return _markdown(["test patient", "selector", "hit@1 / @2 / @4", "hit@1 with 95 % interval"], rows)
+    return markdown(["test patient", "selector", "hit@1 / @2 / @4", "hit@1 with 95 % interval"], rows)
 
 
 def _hits(by_key: Key, model: str, tested: str, path: str) -> str:
@@ -107,7 +104,7 @@ def _zero_shot(models: list[str], tested: list[str], by_key: Key) -> str:
         for model in models
         if (model, patient, "slice_selection.lift") in by_key
     ]
-    return _markdown(["test patient", "model", *figures], rows)
+    return markdown(["test patient", "model", *figures], rows)
 
 
 def _grounding(models: list[str], tested: list[str], by_key: Key) -> str:
@@ -119,7 +116,7 @@ def _grounding(models: list[str], tested: list[str], by_key: Key) -> str:
                 cells = [_number(by_key, model, patient, f"grounding.3d.{name}.hit@1", True) for name in GROUNDING]
                 rows.append([patient, model, line["count"], *cells])
     heads = [name.replace("_", " ") for name in GROUNDING]
-    return _markdown(["test patient", "model", "volumes", *heads], rows)
+    return markdown(["test patient", "model", "volumes", *heads], rows)
 
 
 def _tumours(lines: Lines, models: list[str]) -> str:
@@ -139,4 +136,4 @@ def _tumours(lines: Lines, models: list[str]) -> str:
                 hits = " / ".join(f"{statistics.mean(part):.2f}" for part in found)
                 shown = selector if selector.startswith("attention") else selector.split(",")[0]
                 rows.append([patient, shown, hits, str(len(found[0])) if "attention" in selector else ""])
-    return _markdown(["patient", "selector", "hit@1 / @2 / @4", "models"], rows)
+    return markdown(["patient", "selector", "hit@1 / @2 / @4", "models"], rows)

@@ -50,7 +50,6 @@ class MuonAdamW(Optimizer):
             units for bfloat16 (`has_bfloat16_units`).
 
     Raises:
-        ImportError: When PyTorch is older than 2.9 and has no Muon.
         ValueError: When the network has no transformer stack to train; use AdamW then.
     """
 
@@ -64,8 +63,6 @@ class MuonAdamW(Optimizer):
         momentum: float = 0.95,
         float32_iteration: bool | None = None,
     ) -> None:
-        if not hasattr(torch.optim, "Muon"):
-            raise ImportError(f"MuonAdamW needs torch >= 2.9, got {torch.__version__}: upgrade it or use AdamW.")
         matrices = stack_matrices(network)
         if not matrices:
             raise ValueError("network must have a trained transformer stack for Muon, got none; use AdamW.")

@@ -12,8 +12,6 @@ from torch import nn
 from monai_unimedi.optimizers.float32_muon import Float32Muon
 from monai_unimedi.optimizers.muon_adamw import MuonAdamW, stack_matrices
 
-pytestmark = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="Muon needs torch >= 2.9")
-
 
 class Stack(nn.Module):
     def __init__(self) -> None:
