@@ -2,16 +2,18 @@
 """The largest batch by memory, of ViT-Ti/16, -S/16 and -B/16, with and without activation checkpointing.
 
     python -m benchmarks.batch_memory [--sizes tiny small base] [--kinds 2d 3d] [--batches 2 3 4] [--limit_gb 6]
+                                      [--precision bfloat16]
 
-Peak memory of whole training steps (both views, teacher, slice scores, distillation, AdamW, bfloat16 autocast) at
-a few batch sizes (the contrast needs two rows), each in a process of its own, one at a time; then a line, memory =
-fixed + slope * batch, and from it the largest batch for some cards. X-rays are 224 x 224; CTs 128 x 128 x 32 in
-patches of 16 x 16 x 4 with 4 slices beside them; reports have 128 tokens, and the text tower the image tower's
-width and depth; the heads are those of ``paper.json``. On a GPU the peak is ``torch.cuda.max_memory_allocated``;
-on a CPU it is the process's largest resident memory, libraries included, and what stands beyond the measured
-batches is extrapolated. A CPU keeps attention matrices in bfloat16, which a GPU's fused attention does not: its
-figures for CTs are on the safe side. Batches whose prediction exceeds ``--limit_gb`` are left out of the
-measurement.
+Peak memory of whole training steps (both views, teacher, slice scores, distillation, AdamW) at a few batch sizes
+(the contrast needs two rows), each in a process of its own, one at a time; then a line, memory = fixed + slope *
+batch, and from it the largest batch for some cards. X-rays are 224 x 224; CTs 128 x 128 x 32 in patches of 16 x 16 x
+4 with 4 slices beside them; reports have 128 tokens, and the text tower the image tower's width and depth; the heads
+are those of ``paper.json``. On a GPU the peak is ``torch.cuda.max_memory_allocated``; on a CPU it is the process's
+largest resident memory, libraries included, and what stands beyond the measured batches is extrapolated. A CPU keeps
+attention matrices in bfloat16, which a GPU's fused attention does not: its figures for CTs are on the safe side.
+The precision is bfloat16 (autocast) where the device has units for it; without them a step of ViT-B takes many
+minutes in it, and float32, which holds about twice the activations, is measured. Batches whose prediction exceeds
+``--limit_gb`` are left out of the measurement.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def build(size: str, is_on: bool, device: str) -> Any:
     return network.to(device).train()
 
 
-def measure(size: str, kind: str, batch: int, is_on: bool) -> float:
+def measure(size: str, kind: str, batch: int, is_on: bool, precision: str) -> float:
     """Peak bytes of training steps in this process."""
     import torch
 
@@ -74,7 +76,7 @@ def measure(size: str, kind: str, batch: int, is_on: bool) -> float:
     }
     for _ in range(STEPS):
         optimizer.zero_grad()
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
             outputs = network(sources)
         loss, _ = loss_function(outputs)
         loss.backward()
@@ -86,9 +88,18 @@ def measure(size: str, kind: str, batch: int, is_on: bool) -> float:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
-def in_child(size: str, kind: str, batch: int, is_on: bool) -> float:
+def fast_precision() -> str:
+    """Of the device that measures."""
+    import torch
+
+    from monai_unimedi.precision import has_bfloat16_units
+
+    return "bfloat16" if has_bfloat16_units("cuda" if torch.cuda.is_available() else "cpu") else "float32"
+
+
+def in_child(size: str, kind: str, batch: int, is_on: bool, precision: str) -> float:
     """`measure` in a process of its own, whose allocator gives freed memory back at once."""
-    words = ["--child", size, kind, str(batch), str(int(is_on))]
+    words = ["--child", size, kind, str(batch), str(int(is_on)), precision]
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.batch_memory", *words],
@@ -114,7 +125,9 @@ def largest(fixed: float, slope: float, memory: float) -> int:
     return max(0, int((memory - fixed) / slope))
 
 
-def line(size: str, kind: str, is_on: bool, batches: Sequence[int], limit: float) -> tuple[float, float, list[int]]:
+def line(
+    size: str, kind: str, is_on: bool, precision: str, batches: Sequence[int], limit: float
+) -> tuple[float, float, list[int]]:
     """Fixed bytes, bytes a row, and the batch sizes that were measured."""
     peaks: list[float] = []
     for index, batch in enumerate(batches):
@@ -122,8 +135,8 @@ def line(size: str, kind: str, is_on: bool, batches: Sequence[int], limit: float
             fixed, slope = fit(batches[:index], peaks)
             if fixed + slope * batch > limit:
                 break
-        peaks.append(in_child(size, kind, batch, is_on))
-        print(f"{size} {kind} batch {batch} checkpointing {is_on}: {peaks[-1] / 1e9:.2f} GB", flush=True)
+        peaks.append(in_child(size, kind, batch, is_on, precision))
+        print(f"{size} {kind} {precision} batch {batch} checkpointing {is_on}: {peaks[-1] / 1e9:.2f} GB", flush=True)
     return *fit(batches[: len(peaks)], peaks), list(batches[: len(peaks)])
 
 
@@ -134,24 +147,28 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=tuple(SHAPES), default=list(SHAPES))
     parser.add_argument("--batches", type=int, nargs="+", default=[2, 3, 4], help="ascending, 2 or more")
     parser.add_argument("--limit_gb", type=float, default=6.0, help="of a measuring process")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), help="default: bfloat16 where it is fast")
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        size, kind, batch, is_on = arguments.child
-        print(json.dumps(measure(size, kind, int(batch), bool(int(is_on)))))
+        size, kind, batch, is_on, precision = arguments.child
+        print(json.dumps(measure(size, kind, int(batch), bool(int(is_on)), precision)))
         return
     from benchmarks.side_by_side import record
 
+    precision = arguments.precision or fast_precision()
+
     for size in arguments.sizes:
         for kind in arguments.kinds:
-            found = [line(size, kind, on, arguments.batches, arguments.limit_gb * 1e9) for on in (False, True)]
+            limit = arguments.limit_gb * 1e9
+            found = [line(size, kind, on, precision, arguments.batches, limit) for on in (False, True)]
             said = [f"{fixed / 1e9:.2f} GB + {slope / 1e6:.1f} MB a row" for fixed, slope, _ in found]
             fits = "; ".join(
                 f"{card} GB: {' / '.join(str(largest(fixed, slope, card * 1e9)) for fixed, slope, _ in found)}"
                 for card in CARDS_GB
             )
             measured = " / ".join(",".join(map(str, batches)) for *_, batches in found)
-            figure = f"largest batch by memory, {size}, {kind}, extrapolated from batches {measured}"
+            figure = f"largest batch by memory, {size}, {kind}, {precision}, extrapolated from batches {measured}"
             record(COMMAND, figure, said[0], f"{said[1]}, activation checkpointing", fits, "a table")
 
 

@@ -24,18 +24,20 @@ def test_table_has_both_forms_and_leaves_out_what_is_too_large(
 ) -> None:
     measured = []
 
-    def in_child(size: str, kind: str, batch: int, is_on: bool) -> float:
+    def in_child(size: str, kind: str, batch: int, is_on: bool, precision: str) -> float:
+        assert precision == "float32"
         measured.append((batch, is_on))
         return 0.9e9 + batch * (0.25e9 if is_on else 1e9)
 
     monkeypatch.setattr(batch_memory, "in_child", in_child)
     monkeypatch.setattr(side_by_side, "RESULTS", tmp_path / "RESULTS.md")
     words = ["batch_memory", "--sizes", "tiny", "--kinds", "2d", "--batches", "2", "3", "4", "--limit_gb", "4.5"]
+    words += ["--precision", "float32"]
     monkeypatch.setattr(sys, "argv", words)
     batch_memory.main()
     assert measured == [(2, False), (3, False), (2, True), (3, True), (4, True)]
     row = (tmp_path / "RESULTS.md").read_text().splitlines()[-1]
-    assert "tiny, 2d, extrapolated from batches 2,3 / 2,3,4" in row
+    assert "tiny, 2d, float32, extrapolated from batches 2,3 / 2,3,4" in row
     assert "0.90 GB + 1000.0 MB a row" in row
     assert "8 GB: 7 / 28; 16 GB: 15 / 60" in row
     assert "batch 4 checkpointing True: 1.90 GB" in capsys.readouterr().out
