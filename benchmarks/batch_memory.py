@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The largest batch by memory, of ViT-Ti/16, -S/16 and -B/16, with and without activation checkpointing.
 
-    python -m benchmarks.batch_memory [--sizes tiny small base] [--kinds 2d 3d] [--batches 2 3 4] [--limit_gb 6]
+    python -m benchmarks.batch_memory [--sizes tiny small base] [--kinds 2d 3d] [--batches 4 8 16] [--limit_gb 8]
                                       [--precision bfloat16]
 
-Peak memory of whole training steps (both views, teacher, slice scores, distillation, AdamW) at a few batch sizes
-(the contrast needs two rows), each in a process of its own, one at a time; then a line, memory = fixed + slope *
-batch, and from it the largest batch for some cards. X-rays are 224 x 224; CTs 128 x 128 x 32 in patches of 16 x 16 x
-4 with 4 slices beside them; reports have 128 tokens, and the text tower the image tower's width and depth; the heads
-are those of ``paper.json``. On a GPU the peak is ``torch.cuda.max_memory_allocated``; on a CPU it is the process's
-largest resident memory, libraries included, and what stands beyond the measured batches is extrapolated. A CPU keeps
-attention matrices in bfloat16, which a GPU's fused attention does not: its figures for CTs are on the safe side.
-The precision is bfloat16 (autocast) where the device has units for it; without them a step of ViT-B takes many
-minutes in it, and float32, which holds about twice the activations, is measured. Batches whose prediction exceeds
-``--limit_gb`` are left out of the measurement.
+Peak memory of whole training steps (both views, teacher, slice scores, distillation, fused AdamW) at a few batch
+sizes (the contrast needs two rows), each in a process of its own, one at a time; then a line through the two
+largest that were measured, memory = fixed + slope * batch, and from it the largest batch for some cards: at a few
+rows the gradients make the peak, not the activations. X-rays are 224 x 224; CTs 128 x 128 x 32 in patches of 16 x
+16 x 4 with 4 slices beside them; reports have 128 tokens, and the text tower the image tower's width and depth; the
+heads are those of ``paper.json``. On a GPU the peak is ``torch.cuda.max_memory_allocated``; on a CPU it is the
+process's largest resident memory, libraries included, and what stands beyond the measured batches is extrapolated.
+A CPU keeps attention matrices in bfloat16, which a GPU's fused attention does not: its figures for CTs are on the
+safe side. The precision is bfloat16 (autocast) where the device has units for it; without them a step of ViT-B
+takes many minutes in it, and float32, which holds about twice the activations, is measured. Batches whose
+prediction exceeds ``--limit_gb`` are left out of the measurement.
 """
 
 from __future__ import annotations
@@ -27,8 +28,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMAND = "python -m benchmarks.batch_memory"
@@ -65,7 +64,7 @@ def measure(size: str, kind: str, batch: int, is_on: bool, precision: str) -> fl
     network = build(size, is_on, device)
     loss_function = UniMediLoss(ImageTextLoss(), SelfDistillationLoss(HEADS["num_prototypes"]), 1.0).to(device)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, 2e-5)
+    optimizer = torch.optim.AdamW(trained, 2e-5, fused=True)
     sources = {
         kind: {
             "image": torch.rand(batch, *SHAPES[kind], device=device),
@@ -109,15 +108,19 @@ def in_child(size: str, kind: str, batch: int, is_on: bool, precision: str) -> f
 
 
 def fit(batches: Sequence[int], peaks: Sequence[float]) -> tuple[float, float]:
-    """Fixed bytes and bytes a row, by least squares.
+    """Fixed bytes and bytes a row, through the two largest batches.
+
+    Args:
+        batches: ascending.
+        peaks: bytes of each.
 
     Raises:
         ValueError: When there are fewer than two batch sizes.
     """
     if len(set(batches)) < 2:
         raise ValueError(f"A line needs two batch sizes or more, got {list(batches)}: raise --limit_gb.")
-    slope, fixed = np.polyfit(np.asarray(batches, float), np.asarray(peaks, float), 1)
-    return float(fixed), float(slope)
+    slope = (peaks[-1] - peaks[-2]) / (batches[-1] - batches[-2])
+    return peaks[-1] - slope * batches[-1], slope
 
 
 def largest(fixed: float, slope: float, memory: float) -> int:
@@ -145,8 +148,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=list(SIZES))
     parser.add_argument("--kinds", nargs="+", choices=tuple(SHAPES), default=list(SHAPES))
-    parser.add_argument("--batches", type=int, nargs="+", default=[2, 3, 4], help="ascending, 2 or more")
-    parser.add_argument("--limit_gb", type=float, default=6.0, help="of a measuring process")
+    parser.add_argument("--batches", type=int, nargs="+", default=[4, 8, 16], help="ascending, 2 or more")
+    parser.add_argument("--limit_gb", type=float, default=8.0, help="of a measuring process")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), help="default: bfloat16 where it is fast")
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
