@@ -12,9 +12,9 @@ rows the gradients make the peak, not the activations. X-rays are 224 x 224; CTs
 heads are those of ``paper.json``. On a GPU the peak is ``torch.cuda.max_memory_allocated``; on a CPU it is the
 process's largest resident memory, libraries included, and what stands beyond the measured batches is extrapolated.
 A CPU keeps attention matrices in bfloat16, which a GPU's fused attention does not: its figures for CTs are on the
-safe side. The precision is bfloat16 (autocast) where the device has units for it; without them a step of ViT-B
-takes many minutes in it, and float32, which holds about twice the activations, is measured. Batches whose
-prediction exceeds ``--limit_gb`` are left out of the measurement.
+safe side. The precision is bfloat16 (autocast) where the device has units for it, else float32: a product in
+bfloat16 takes 13 times as long there (``docs/decisions.md``: 53 against 4.9 ms). Batches whose prediction exceeds
+``--limit_gb`` are left out of the measurement.
 """
 
 from __future__ import annotations

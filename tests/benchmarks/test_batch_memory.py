@@ -12,7 +12,7 @@ from benchmarks import batch_memory, side_by_side
 
 
 def test_line_and_largest_batch() -> None:
-    fixed, slope = batch_memory.fit([2, 3, 4], [5.5e9, 6e9, 7e9])  # the first peak is AdamW's
+    fixed, slope = batch_memory.fit([2, 3, 4], [5.5e9, 6e9, 7e9])  # the first peak is the gradients'
     assert (fixed, slope) == pytest.approx((3e9, 1e9))
     assert [batch_memory.largest(fixed, slope, memory) for memory in (2e9, 8.5e9, 24.5e9)] == [0, 5, 21]
     with pytest.raises(ValueError, match=r"two batch sizes or more, got \[2\]"):

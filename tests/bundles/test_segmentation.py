@@ -21,7 +21,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow, verify_net_in_out
 
-import monai_unimedi
+import monai_unimedi.precision
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from monai_unimedi.networks.nets.segmenter import UniMediSegmenter
 from tests.bundles.conftest import SIZES as ENCODER
@@ -256,6 +256,16 @@ def test_overlays_name_keys_that_are_there_and_build_their_network(overlay: str,
     network = bundle.workflow("train", overlay, **changes).network_def
     names = bundle.workflow("train", overlay, **changes).parser.get_parsed_content("class_names")
     assert network.decoder.get_submodule("out.conv.conv").out_channels == len(names)
+
+
+@pytest.mark.parametrize(("has_units", "steps"), [(True, 500), (False, 200)])
+def test_steps_on_a_cpu_follow_its_units(has_units: bool, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monai_unimedi.precision, "has_bfloat16_units", lambda device: has_units)
+    parser = monai.bundle.ConfigParser()
+    parser.read_config(BUNDLES / "segmentation_3d" / "configs" / "train.json")
+    parser["device"] = "cpu"  # as the command line gives it
+    assert parser.get_parsed_content("num_steps") == steps
+
 
 
 def test_batch_is_no_larger_than_the_training_list(segmented: SegmentationBundle, tmp_path: Path) -> None:

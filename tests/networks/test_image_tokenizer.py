@@ -30,3 +30,12 @@ def test_patches_are_those_of_a_strided_convolution(
     torch.testing.assert_close(
         torch.autograd.grad(tokens, values, to_tokens), torch.autograd.grad(expected, values, to_tokens)
     )
+
+
+def test_other_channels_are_no_further_patches() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        embed_patches(torch.rand(1, 3, 4, 4), torch.rand(5, 1, 2, 2), None)
+
+
+def test_no_image_gives_no_tokens() -> None:
+    assert embed_patches(torch.rand(0, 1, 4, 4), torch.rand(5, 1, 2, 2), None).shape == (0, 4, 5)

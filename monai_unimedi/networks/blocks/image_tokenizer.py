@@ -50,17 +50,23 @@ def embed_patches(image: torch.Tensor, weight: torch.Tensor, bias: Optional[torc
         image: (B, channels, X, Y[, Z]); the patch divides it.
         weight: (C, channels, px, py[, pz]), as the convolution's.
         bias: (C).
+
+    Returns:
+        (B, N, C), N over x, then y, then z.
+
+    Raises:
+        RuntimeError: When the patch does not divide the image, or the weights have other channels.
     """
     cut = [image.shape[0], image.shape[1]]
-    grid: List[int] = []
-    inside: List[int] = []
+    place: List[int] = []  # axes that say which patch
+    inside: List[int] = []  # axes within it
     for axis in range(2, image.dim()):
         patch = weight.shape[axis]
         cut += [image.shape[axis] // patch, patch]
-        grid.append(len(cut) - 2)
+        place.append(len(cut) - 2)
         inside.append(len(cut) - 1)
-    pieces = image.reshape(cut).permute([0] + grid + [1] + inside)  # noqa: RUF005 - TorchScript
-    return F.linear(pieces.reshape(image.shape[0], -1, weight[0].numel()), weight.flatten(1), bias)
+    patches = image.reshape(cut).permute([0] + place + [1] + inside)  # noqa: RUF005 - TorchScript
+    return F.linear(patches.flatten(1 + len(place)).flatten(1, len(place)), weight.flatten(1), bias)
 
 
 class ImageTokenizer(nn.Module):
