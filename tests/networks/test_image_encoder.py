@@ -169,6 +169,36 @@ def test_contributions_score_slices_and_maps_sum_to_one(encoder: UniMediImageEnc
         UniMediImageEncoder(**SMALL, score_weighting="norm")
 
 
+def test_no_layers_contributions_outweigh_the_others_in_volumes(encoder: UniMediImageEncoder) -> None:
+    weighed = UniMediImageEncoder(**SMALL, score_weighting="contribution").eval()
+    weighed.load_state_dict(encoder.state_dict())
+    volume = torch.rand(2, 1, 48, 48, 8)
+    before = weighed.attention_map(volume)
+    content, position = weighed.vit.tokenizer.slices(volume, torch.arange(8)[None].expand(2, -1))
+    x, shares = weighed.vit.with_class(content + position), []
+    for block in weighed.vit.blocks:
+        x, row = block.forward_with_class_row(x, weighting="contribution")
+        shares.append(row / row.sum(1, keepdim=True))
+    expected = torch.stack(shares).mean(0).reshape(2, 8, 4, 4).permute(0, 2, 3, 1)
+    torch.testing.assert_close(before, expected)
+
+
+def test_debiased_maps_are_what_exceeds_the_usual_volume(encoder: UniMediImageEncoder) -> None:
+    debiased = UniMediImageEncoder(**SMALL, debiased=True).eval()
+    debiased.load_state_dict(encoder.state_dict())
+    usual, seen = torch.rand(4, 1, 48, 48, 8), torch.rand(2, 1, 48, 48, 8)
+    debiased.selector.momentum = 0.0
+    debiased.selector.update_mean(encoder.attention_map(usual))
+    mean = debiased.selector.usual((4, 4, 8)) / 128
+    above = (encoder.attention_map(seen) - mean).clamp(min=0)
+    expected = above / above.sum((1, 2, 3), keepdim=True)
+    for network in (debiased, torch.jit.script(debiased)):
+        torch.testing.assert_close(network.attention_map(seen), expected, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(network.slice_scores(seen), expected.mean((1, 2)), atol=1e-6, rtol=1e-4)
+    xray = torch.rand(2, 1, 48, 48)
+    torch.testing.assert_close(debiased.attention_map(xray), encoder.attention_map(xray))
+
+
 def test_attention_map_is_the_mean_over_layers_of_the_joint_softmax(encoder: UniMediImageEncoder) -> None:
     volume = torch.rand(2, 1, 48, 48, 8)
     every = torch.arange(8)[None].expand(2, -1)

@@ -18,9 +18,10 @@ def test_the_k_largest_scores_come_in_anatomical_order() -> None:
 
 
 def test_scores_are_the_mean_or_maximum_over_a_slices_patches() -> None:
-    attention = torch.rand(2, 5, 9)
-    torch.testing.assert_close(SliceSelector(1).scores(attention), attention.mean(2))
-    torch.testing.assert_close(SliceSelector(1, reduction="max").scores(attention), attention.max(2).values)
+    attention = torch.rand(2, 3, 4, 5)
+    patches = attention.flatten(1, 2)
+    torch.testing.assert_close(SliceSelector(1).scores(attention), patches.mean(1))
+    torch.testing.assert_close(SliceSelector(1, reduction="max").scores(attention), patches.max(1).values)
 
 
 def test_uniform_slices_are_evenly_spaced_and_random_ones_follow_the_seed() -> None:
@@ -30,14 +31,43 @@ def test_uniform_slices_are_evenly_spaced_and_random_ones_follow_the_seed() -> N
     assert chosen[0].tolist() == chosen[2].tolist() != chosen[1].tolist()
 
 
-def test_debiased_scores_cancel_a_prior_of_the_height() -> None:
-    selector = SliceSelector(1, debiased=True, num_heights=4, momentum=0.0)
-    prior = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
-    selector.update_heights(prior)
-    torch.testing.assert_close(selector.at_heights(4), torch.tensor([0.4, 0.8, 1.2, 1.6]))
-    scores = selector.scores((prior * torch.tensor([[1.0, 2.0, 1.0, 1.0]]))[..., None])
-    assert scores.argmax().item() == 1
-    torch.testing.assert_close(selector.scores(prior[..., None]), torch.full((1, 4), 0.25))
+def usual_attention() -> torch.Tensor:
+    """(1, 2, 2, 4): a sink in the last slice, a prior of the height beside it."""
+    attention = torch.tensor([0.1, 0.2, 0.3, 0.4]).expand(1, 2, 2, 4).clone()
+    attention[0, 1, 1, 3] = 4.0
+    return attention / attention.sum()
+
+
+def test_debiased_attention_is_what_exceeds_the_running_mean_at_its_place() -> None:
+    selector = SliceSelector(1, debiased=True, grid_size=(2, 2), num_heights=4, momentum=0.0)
+    usual = usual_attention()
+    torch.testing.assert_close(selector.excess(usual), usual, atol=1e-6, rtol=1e-5)  # nothing is known yet
+    selector.update_mean(usual)
+    torch.testing.assert_close(selector.usual((2, 2, 4)), usual[0] * 16)
+    seen = usual.clone()
+    seen[0, 0, 1, 1] *= 2
+    seen /= seen.sum()
+    expected = (seen - usual).clamp(min=0)
+    torch.testing.assert_close(selector.excess(seen), expected / expected.sum(), atol=1e-6, rtol=1e-5)
+    assert selector.scores(seen).argmax().item() == 3
+    assert selector.scores(selector.excess(seen)).argmax().item() == 1
+    torch.testing.assert_close(selector.excess(usual), torch.full_like(usual, 1 / 16))
+
+
+def test_the_running_mean_serves_any_grid() -> None:
+    selector = SliceSelector(1, debiased=True, grid_size=(2, 2), num_heights=4, momentum=0.0)
+    even = torch.full((3, 6, 4, 8), 1 / 192)
+    selector.update_mean(even)
+    torch.testing.assert_close(selector.place_mean, torch.ones(2, 2, 4))
+    torch.testing.assert_close(selector.usual((5, 3, 7)), torch.ones(5, 3, 7))
+
+
+def test_the_running_mean_moves_by_its_momentum() -> None:
+    selector = SliceSelector(1, debiased=True, grid_size=(2, 2), num_heights=4, momentum=0.75)
+    usual = usual_attention()
+    for steps in (1, 2):
+        selector.update_mean(usual)
+        torch.testing.assert_close(selector.place_mean, usual[0] * 16 * (1 - 0.75**steps))
 
 
 @pytest.mark.parametrize(

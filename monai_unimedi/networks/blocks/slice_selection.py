@@ -3,7 +3,12 @@
 
 s_i is the mean of the [CLS] attention over the patches of slice i, the attention being joint over all slices of the
 volume; the k slices with the largest s_i are fed beside the volume, in anatomical order.
+
+A trained [CLS] also attends to the same places in every patient, as to a sink. With ``debiased`` the attention counts
+by how far it exceeds its running mean at that place.
 """
+
+from typing import Tuple
 
 import torch
 import torch.nn.functional as F
@@ -24,15 +29,16 @@ class SliceSelector(nn.Module):
         num_selected_slices: k. Open in the paper.
         rule: ``attention`` (the paper's), or the baselines ``uniform``, ``random``, ``none``.
         reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
-        debiased: divide the scores by their running mean at the same relative height. Open; off by default.
-        num_heights: bins of that running mean.
+        debiased: score by what exceeds the running mean attention at the same place. Open; off by default.
+        grid_size: in-plane bins of that running mean.
+        num_heights: its bins along the volume.
         momentum: its momentum.
 
     Raises:
         ValueError: When ``rule`` or ``reduction`` is unknown, or ``num_selected_slices`` is negative.
     """
 
-    height_mean: torch.Tensor
+    place_mean: torch.Tensor
 
     def __init__(
         self,
@@ -40,6 +46,7 @@ class SliceSelector(nn.Module):
         rule: str = "attention",
         reduction: str = "mean",
         debiased: bool = False,
+        grid_size: Tuple[int, int] = (14, 14),
         num_heights: int = 32,
         momentum: float = 0.99,
     ) -> None:
@@ -55,26 +62,33 @@ class SliceSelector(nn.Module):
         self.reduction = reduction
         self.debiased = debiased
         self.momentum = momentum
-        self.register_buffer("height_mean", torch.ones(num_heights))
+        self.register_buffer("place_mean", torch.zeros(grid_size[0], grid_size[1], num_heights))
 
-    def at_heights(self, num_slices: int) -> torch.Tensor:
-        """The running mean score (num_slices,) at the slices' relative heights."""
-        return F.interpolate(self.height_mean[None, None], size=num_slices, mode="linear", align_corners=False)[0, 0]
+    def usual(self, grid: Tuple[int, int, int]) -> torch.Tensor:
+        """The running mean (gx, gy, S), in multiples of an even attention, at the places of a grid."""
+        mean = self.place_mean[None, None]
+        return F.interpolate(mean, size=grid, mode="trilinear", align_corners=False)[0, 0]
+
+    def excess(self, attention: torch.Tensor) -> torch.Tensor:
+        """attention: (B, gx, gy, S), each volume's sums to 1. Returns it as it is, or, ``debiased``, the share of each
+        patch in what exceeds the usual."""
+        if not self.debiased:
+            return attention
+        usual = self.usual((attention.shape[1], attention.shape[2], attention.shape[3]))
+        above = (attention * usual.numel() - usual).clamp(min=0.0) + 1e-9  # equal shares where nothing exceeds it
+        return above / above.sum((1, 2, 3), keepdim=True)
 
     def scores(self, attention: torch.Tensor) -> torch.Tensor:
-        """attention: (B, S, N), the [CLS] attention on N patches of S slices. Returns ``slice_scores`` (B, S)."""
-        scores = attention.amax(2) if self.reduction == "max" else attention.mean(2)
-        if self.debiased:
-            scores = scores / self.at_heights(scores.shape[1]).clamp(min=1e-6)
-        return scores
+        """attention: (B, gx, gy, S), on the patches of S slices. Returns ``slice_scores`` (B, S)."""
+        return attention.amax((1, 2)) if self.reduction == "max" else attention.mean((1, 2))
 
     @torch.jit.unused
-    def update_heights(self, scores: torch.Tensor) -> None:
-        """Move the running mean towards the batch's scores (B, S), each volume scaled to mean 1 first."""
-        raw = scores * self.at_heights(scores.shape[1]) if self.debiased else scores
-        relative = (raw / raw.mean(1, keepdim=True).clamp(min=1e-12)).mean(0)
-        bins = F.interpolate(relative[None, None], size=len(self.height_mean), mode="linear", align_corners=False)
-        self.height_mean.lerp_(bins[0, 0].to(self.height_mean.dtype), 1 - self.momentum)
+    def update_mean(self, attention: torch.Tensor) -> None:
+        """Move the running mean towards a batch's attention (B, gx, gy, S) before ``excess``."""
+        relative = attention.mean(0) * attention[0].numel()
+        shape = self.place_mean.shape
+        bins = F.interpolate(relative[None, None], size=tuple(shape), mode="trilinear", align_corners=False)[0, 0]
+        self.place_mean.lerp_(bins.to(self.place_mean.dtype), 1 - self.momentum)
 
     def select(self, scores: torch.Tensor, sample_seed: torch.Tensor) -> torch.Tensor:
         """The selected slices, in anatomical order.

@@ -29,10 +29,10 @@ class UniMediImageEncoder(nn.Module):
         slice_rule: ``attention`` (the paper's), ``uniform``, ``random`` or ``none``.
         score_reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
         score_weighting: ``attention`` (the paper's), or ``contribution``: what each patch adds to [CLS], its value
-            weighed in. Open.
+            weighed in; in volumes each layer's contributions count as shares of their sum. Open.
         score_layers: layers (from 0) whose attention scores the slices; None = all, the paper's.
         joint_softmax: softmax over the patches of all slices together; per slice the scores say nothing.
-        debiased: divide scores by their running mean at the same height.
+        debiased: score slices by the attention that exceeds its running mean at the same place.
 
     Raises:
         ValueError: When ``score_layers`` names a layer that is not there, or ``score_weighting`` is unknown.
@@ -76,7 +76,7 @@ class UniMediImageEncoder(nn.Module):
             norm_eps,
             qk_gain,
         )
-        self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased)
+        self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased, grid_size)
         self.projection = nn.Linear(hidden_size, embed_dim, bias=False)
         self.every_layer: List[int] = list(range(num_layers))
         self.score_layers: List[int] = _layers(score_layers, num_layers)
@@ -101,17 +101,25 @@ class UniMediImageEncoder(nn.Module):
 
         image: (B, C, X, Y) or (B, C, X, Y, Z), float, intensity in [0, 1]. Each sample sums to 1. Mean over all
         layers for X-rays, over ``score_layers`` for volumes; by ``contribution`` each patch's share of what they add.
+        With ``debiased`` a volume's map is what exceeds the usual one.
         """
+        if image.dim() == 5:
+            return self.selector.excess(self.volume_attention(image))
         gx, gy = image.shape[2] // self.vit.tokenizer.patch_x, image.shape[3] // self.vit.tokenizer.patch_y
-        if image.dim() == 4:
-            content, position = self.vit.tokenizer.images(image)
-            row = self.vit.class_attention(content + position, 1, self.every_layer, self.score_weighting)
-            return self.share(row).reshape(-1, gx, gy)
+        content, position = self.vit.tokenizer.images(image)
+        row = self.vit.class_attention(content + position, 1, self.every_layer, self.score_weighting)
+        return self.share(row).reshape(-1, gx, gy)
+
+    @torch.jit.export
+    def volume_attention(self, image: torch.Tensor) -> torch.Tensor:
+        """[CLS] attention (B, gx, gy, S) on the patches of all S slices of volumes (B, C, X, Y, Z), the usual part
+        included; each volume's sums to 1."""
+        gx, gy = image.shape[2] // self.vit.tokenizer.patch_x, image.shape[3] // self.vit.tokenizer.patch_y
         num_slices = image.shape[4]
         every = torch.arange(num_slices, device=image.device)[None].expand(image.shape[0], -1)
         content, position = self.vit.tokenizer.slices(image, every)
         groups = 1 if self.joint_softmax else num_slices
-        row = self.vit.class_attention(content + position, groups, self.score_layers, self.score_weighting)
+        row = self.vit.class_attention(content + position, groups, self.score_layers, self.score_weighting, True)
         return self.share(row).reshape(-1, num_slices, gx, gy).permute(0, 2, 3, 1)
 
     def share(self, row: torch.Tensor) -> torch.Tensor:
@@ -121,8 +129,7 @@ class UniMediImageEncoder(nn.Module):
     @torch.jit.export
     def slice_scores(self, image: torch.Tensor) -> torch.Tensor:
         """``slice_scores`` (B, S) of volumes (B, C, X, Y, Z): how much [CLS] attends to each axial slice."""
-        attention = self.attention_map(image)
-        return self.selector.scores(attention.flatten(1, 2).transpose(1, 2))
+        return self.selector.scores(self.attention_map(image))
 
     @torch.jit.export
     def select_slices(

@@ -177,7 +177,8 @@ class UnifiedViT(nn.Module):
         return states
 
     def class_attention(
-        self, tokens: torch.Tensor, num_groups: int, layers: List[int], weighting: str = "attention"
+        self, tokens: torch.Tensor, num_groups: int, layers: List[int], weighting: str = "attention",
+        equal_layers: bool = False,
     ) -> torch.Tensor:
         """[CLS] attention over patch tokens (B, N, C), mean over heads and ``layers``, in one pass.
 
@@ -188,21 +189,23 @@ class UnifiedViT(nn.Module):
             num_groups: the softmax runs within this many equal runs of tokens; 1 = joint, the paper's.
             layers: indices of the blocks, from 0.
             weighting: ``attention``, or ``contribution``: what each patch adds to [CLS].
+            equal_layers: scale each layer's row to sum to 1, so that none outweighs the others.
 
         Returns:
-            (B, N), float, not negative; attention sums to ``num_groups``.
+            (B, N), float, not negative; attention sums to ``num_groups``, to 1 with ``equal_layers``.
         """
         x = self.with_class(tokens)
         total = torch.zeros(tokens.shape[0], tokens.shape[1], device=tokens.device)
         deepest = max(layers)
         for i, block in enumerate(self.blocks):
+            row = torch.zeros_like(total)
             if i == deepest:
-                total = total + block.class_row(x, num_groups, weighting)
+                row = block.class_row(x, num_groups, weighting)
             elif i < deepest and i in layers:
                 x, row = block.forward_with_class_row(x, num_groups, weighting)
-                total = total + row
             elif i < deepest:
                 x = block(x)
+            total = total + (row / row.sum(1, keepdim=True).clamp(min=1e-12) if equal_layers else row)
         return total / len(layers)
 
     def forward(self, image: torch.Tensor, slice_indices: Optional[torch.Tensor] = None) -> torch.Tensor:

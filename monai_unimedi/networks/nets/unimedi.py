@@ -141,15 +141,17 @@ class UniMedI(nn.Module):
 
     @torch.no_grad()
     def teacher_slice_scores(self, image: torch.Tensor, num_parts: int = 1) -> torch.Tensor:
-        """``slice_scores`` (B, S) by the teacher; keeps the running mean by height of both towers, if debiased.
+        """``slice_scores`` (B, S) by the teacher; keeps the running mean attention of both towers, if debiased.
 
         The volumes are read in ``num_parts`` parts, one after the other.
         """
         parts = image.tensor_split(min(num_parts, len(image)))
-        scores = torch.cat([self.teacher.slice_scores(part) for part in parts])
-        if self.training and self.teacher.selector.debiased:
-            self.teacher.selector.update_heights(scores)
-            self.student.selector.height_mean.copy_(self.teacher.selector.height_mean)
+        attention = torch.cat([self.teacher.volume_attention(part) for part in parts])
+        selector = self.teacher.selector
+        scores = selector.scores(selector.excess(attention))
+        if self.training and selector.debiased:
+            selector.update_mean(attention)
+            self.student.selector.place_mean.copy_(selector.place_mean)
         return scores
 
     def encode_pair(
