@@ -161,7 +161,7 @@ def attend(encoder: ImageTextEncoder, arrays: dict[str, Any]) -> dict[str, Any]:
         maps = torch.cat([encoder.network.attention_map(part) for part in arrays["image"].split(32)])
     if maps.ndim == 3:
         return {**arrays, "attention": maps}
-    return {**arrays, "slice_scores": encoder.network.selector.scores(maps.flatten(1, 2).transpose(1, 2))}
+    return {**arrays, "slice_scores": encoder.network.selector.scores(maps)}
 
 
 def text_of(figure: dict[str, float]) -> str:

@@ -151,9 +151,7 @@ class EmbeddingEvaluator(Evaluator):
         if self.with_attention:
             found["attention"] = tower.attention_map(image)
             if image.dim() == 5:
-                found["slice_scores"] = tower.selector.scores(
-                    found["attention"].flatten(1, 2).transpose(1, 2)
-                )
+                found["slice_scores"] = tower.selector.scores(found["attention"])
             indices = tower.select_slices(image, found.get("slice_scores"), None)
             if indices is not None:
                 found["slice_indices"] = indices

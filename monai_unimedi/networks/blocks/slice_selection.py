@@ -30,8 +30,7 @@ class SliceSelector(nn.Module):
         rule: ``attention`` (the paper's), or the baselines ``uniform``, ``random``, ``none``.
         reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
         debiased: score by what exceeds the running mean attention at the same place. Open; off by default.
-        grid_size: in-plane bins of that running mean.
-        num_heights: its bins along the volume.
+        num_places: bins (X, Y, Z) of that running mean; those of any grid are the nearest.
         momentum: its momentum.
 
     Raises:
@@ -46,8 +45,7 @@ class SliceSelector(nn.Module):
         rule: str = "attention",
         reduction: str = "mean",
         debiased: bool = False,
-        grid_size: Tuple[int, int] = (14, 14),
-        num_heights: int = 32,
+        num_places: Tuple[int, int, int] = (16, 16, 32),
         momentum: float = 0.99,
     ) -> None:
         super().__init__()
@@ -62,12 +60,11 @@ class SliceSelector(nn.Module):
         self.reduction = reduction
         self.debiased = debiased
         self.momentum = momentum
-        self.register_buffer("place_mean", torch.zeros(grid_size[0], grid_size[1], num_heights))
+        self.register_buffer("place_mean", torch.zeros(num_places))
 
     def usual(self, grid: Tuple[int, int, int]) -> torch.Tensor:
         """The running mean (gx, gy, S), in multiples of an even attention, at the places of a grid."""
-        mean = self.place_mean[None, None]
-        return F.interpolate(mean, size=grid, mode="trilinear", align_corners=False)[0, 0]
+        return F.interpolate(self.place_mean[None, None], size=grid, mode="nearest-exact")[0, 0]
 
     def excess(self, attention: torch.Tensor) -> torch.Tensor:
         """attention: (B, gx, gy, S), each volume's sums to 1. Returns it as it is, or, ``debiased``, the share of each
@@ -86,8 +83,7 @@ class SliceSelector(nn.Module):
     def update_mean(self, attention: torch.Tensor) -> None:
         """Move the running mean towards a batch's attention (B, gx, gy, S) before ``excess``."""
         relative = attention.mean(0) * attention[0].numel()
-        shape = self.place_mean.shape
-        bins = F.interpolate(relative[None, None], size=tuple(shape), mode="trilinear", align_corners=False)[0, 0]
+        bins = F.interpolate(relative[None, None], size=self.place_mean.shape, mode="nearest-exact")[0, 0]
         self.place_mean.lerp_(bins.to(self.place_mean.dtype), 1 - self.momentum)
 
     def select(self, scores: torch.Tensor, sample_seed: torch.Tensor) -> torch.Tensor:

@@ -76,7 +76,7 @@ class UniMediImageEncoder(nn.Module):
             norm_eps,
             qk_gain,
         )
-        self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased, grid_size)
+        self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased)
         self.projection = nn.Linear(hidden_size, embed_dim, bias=False)
         self.every_layer: List[int] = list(range(num_layers))
         self.score_layers: List[int] = _layers(score_layers, num_layers)

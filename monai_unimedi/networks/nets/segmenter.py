@@ -71,7 +71,7 @@ class UniMediSegmenter(nn.Module):
         self.encoder = UniMediImageEncoder(
             in_channels, patch_size, patch_depth, grid_size, num_depths, hidden_size, mlp_dim, num_layers, num_heads,
             qkv_bias, norm_eps, num_selected_slices=num_selected_slices, slice_rule=slice_rule,
-            score_weighting=score_weighting,
+            score_weighting=score_weighting, debiased=True,  # by the mean that the pre-training left, if it did
         )  # fmt: skip
         self.encoder.projection = nn.Identity()  # type: ignore[assignment]
         patch = [int(side) for side in patch_size] + [int(patch_depth)]
