@@ -68,7 +68,8 @@ QUESTIONS: dict[str, dict[str, str]] = {  # the choices of each question, by nam
     "view contrasted": {"whole": REFERENCE, "masked": "masked view contrasted"},
     "hidden tokens": {"mask tokens": REFERENCE, "left out, predicted": "visible tokens only"},
     "a patch's score": {"contribution": REFERENCE, "attention (the paper's)": "attention alone as score"},
-    "a slice's score": {"mean": REFERENCE, "maximum": "maximum of a slice", "mean, debiased": "debiased scores"},
+    "a slice's score": {"mean": REFERENCE, "maximum": "maximum of a slice"},
+    "attention scored": {"above its mean at the place": REFERENCE, "all (the paper's)": "scores not debiased"},
     "softmax": {"joint": REFERENCE, "of each slice": "softmax of each slice"},
     "layers of the score": {"all": REFERENCE, "last": "last layer's scores"},
     "scores refreshed": {

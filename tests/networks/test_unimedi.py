@@ -173,6 +173,19 @@ def test_given_scores_replace_the_teachers_pass() -> None:
     assert out["slice_indices"].tolist() == [[2, 9]] * 3 and "student_class" not in out
 
 
+def test_training_moves_the_mean_attention_of_both_towers_where_the_teacher_scores() -> None:
+    model, batch = network(), sources()
+    usual = model.teacher.volume_attention(batch["3d"]["image"]).mean(0)
+    for tower in (model.student, model.teacher):
+        tower.selector.debiased, tower.selector.momentum = True, 0.0
+    model.eval()(batch, distill=False)
+    model.train()(batch, distill=False, slice_scores={"3d": torch.rand(3, 16)})
+    assert not model.teacher.selector.place_mean.any()
+    model(batch, distill=False)
+    for tower in (model.student, model.teacher):
+        torch.testing.assert_close(tower.selector.usual(usual.shape), usual * usual.numel())
+
+
 @pytest.mark.parametrize(("rule", "num_slices"), [("uniform", 2), ("none", 2), ("attention", 0)])
 def test_rules_without_scores_spare_the_teachers_pass(rule: str, num_slices: int) -> None:
     model = network()
