@@ -75,6 +75,18 @@ def test_pretrained_tower_changes_the_output_and_leaves_the_projection_out() -> 
     torch.testing.assert_close(network.tokens(image)[:, 0], tower.eval().features(image))
 
 
+def test_pretrained_tower_selects_the_slices_that_its_pretraining_would() -> None:
+    torch.manual_seed(1)
+    tower = UniMediImageEncoder(embed_dim=6, debiased=True, **SIZES)
+    volumes = torch.rand(8, *CT[1:])
+    plain = tower.select_slices(volumes, None, None)
+    tower.selector.place_mean[..., ::2] = 2.0
+    network = UniMediClassifier(2, **SIZES)
+    load_encoder_weights(network, tower.state_dict())
+    chosen = network.encoder.select_slices(volumes, None, None)
+    assert torch.equal(chosen, tower.select_slices(volumes, None, None)) and not torch.equal(chosen, plain)
+
+
 def test_prior_is_where_the_logits_start() -> None:
     network = UniMediClassifier(2, prior=0.1, **SIZES)
     torch.testing.assert_close(network.head.bias.sigmoid(), torch.full((2,), 0.1))
