@@ -267,7 +267,6 @@ def test_steps_on_a_cpu_follow_its_units(has_units: bool, steps: int, monkeypatc
     assert parser.get_parsed_content("num_steps") == steps
 
 
-
 def test_batch_is_no_larger_than_the_training_list(segmented: SegmentationBundle, tmp_path: Path) -> None:
     workflow = another(segmented, tmp_path).workflow("train", **{**segmented.tiny, "batch_size": 90})
     sampler = workflow.parser.get_parsed_content("train#sampler")

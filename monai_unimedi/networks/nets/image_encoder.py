@@ -119,7 +119,9 @@ class UniMediImageEncoder(nn.Module):
         every = torch.arange(num_slices, device=image.device)[None].expand(image.shape[0], -1)
         content, position = self.vit.tokenizer.slices(image, every)
         groups = 1 if self.joint_softmax else num_slices
-        row = self.vit.class_attention(content + position, groups, self.score_layers, self.score_weighting, True)
+        row = self.vit.class_attention(
+            content + position, groups, self.score_layers, self.score_weighting, equal_layers=True
+        )
         return self.share(row).reshape(-1, num_slices, gx, gy).permute(0, 2, 3, 1)
 
     def share(self, row: torch.Tensor) -> torch.Tensor:
