@@ -52,7 +52,8 @@ def write_report_page(
         label_names: findings, in the order of the label's columns and of the lesion mask's bits.
         title: heading of the page.
         show_text: show report texts, and a banner that says so; otherwise ids only.
-        details: plain settings to list (seed, sizes, versions); ``"phantom": True`` marks phantom data.
+        details: plain settings to list (seed, sizes, versions); ``"phantom": True`` marks phantom data,
+            ``"debiased": True`` volumes whose attention is what exceeds the usual at a place.
         num_examples: how many X-rays, CTs and reports to show.
         floors: what the figures must reach, as ``metrics.compare_to_floors`` gives it; none, no such table.
 
@@ -71,6 +72,7 @@ def write_report_page(
     html = environment.get_template("page.html").render(
         title=title,
         is_phantom=is_phantom,
+        is_debiased=bool((details or {}).get("debiased")),
         show_text=show_text,
         kind=KIND,
         label_names=list(label_names),

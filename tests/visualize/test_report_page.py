@@ -120,6 +120,14 @@ def test_banners_say_what_the_page_is(whole: tuple[str, Page]) -> None:
     assert "This page shows report texts." in page.text
 
 
+@pytest.mark.parametrize("is_debiased", [True, False])
+def test_only_debiased_attention_is_said_to_be_less_the_usual(
+    tmp_path: Path, test_arrays: dict[str, Any], is_debiased: bool
+) -> None:
+    _, page = write(tmp_path, test_arrays, details={"debiased": is_debiased})
+    assert page.text.count("less what it takes there in other volumes") == is_debiased
+
+
 def test_texts_are_escaped(whole: tuple[str, Page]) -> None:
     html, page = whole
     assert "<b>see above</b>" not in html
