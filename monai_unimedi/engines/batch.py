@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .distributed import gather_lists, world_size
 
-__all__ = ["check_finite", "check_sources", "move_sources", "network_inputs", "row_names"]
+__all__ = ["check_finite", "check_sources", "move_sources", "network_inputs", "plain", "row_names"]
 
 
 def check_sources(batch: dict[str, Any]) -> None:
@@ -58,14 +58,19 @@ def check_finite(values: dict[str, float], where: str, batch: dict[str, Any]) ->
 
 
 def move_sources(batch: dict[str, Any], device: torch.device, non_blocking: bool = False) -> dict[str, Any]:
-    """The batch with every tensor on `device`; lists stay as they are."""
+    """The batch with every tensor on `device`, plain (see :func:`plain`); lists stay as they are."""
     return {
         source: {
-            name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
+            name: plain(value).to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
             for name, value in inputs.items()
         }
         for source, inputs in batch.items()
     }
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor without the metadata that MONAI's transforms leave, which every operation would carry along."""
+    return tensor.as_subclass(Tensor)
 
 
 def network_inputs(sources: dict[str, Any]) -> dict[str, dict[str, Tensor]]:

@@ -15,6 +15,8 @@ from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from torch import nn
 
+from .batch import plain
+
 __all__ = ["EmbeddingEvaluator"]
 
 CARRIED = ("id", "report", "findings", "label", "lesion_mask", "image", "pair_group")
@@ -146,7 +148,7 @@ class EmbeddingEvaluator(Evaluator):
 
     def _embed_images(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         tower: Any = self.image_encoder
-        image = torch.as_tensor(images).as_subclass(torch.Tensor).to(self.state.device)
+        image = plain(torch.as_tensor(images)).to(self.state.device)
         found = {}
         if self.with_attention:
             found["attention"] = tower.attention_map(image)

@@ -12,6 +12,7 @@ from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 
+from .batch import plain
 from .resumable import ResumableTrainer
 
 __all__ = ["AutocastEvaluator", "Finetuner"]
@@ -51,7 +52,7 @@ class Finetuner(ResumableTrainer):
     def _iteration(  # type: ignore[override]
         self, engine: Any, batchdata: Mapping[str, Any]
     ) -> list[dict[str, float]]:
-        image, label = (torch.as_tensor(batchdata[key]).to(self.state.device) for key in ("image", "label"))
+        image, label = (plain(torch.as_tensor(batchdata[key])).to(self.state.device) for key in ("image", "label"))
         self.network.train()
         if self.starts_optimizer_step:
             self.gradient_step.zero()

@@ -45,9 +45,8 @@ class ChunkedContrast(torch.autograd.Function):
     def forward(
         ctx: Any, rows: Tensor, columns: Tensor, scale: Tensor, row_groups: Tensor, column_groups: Tensor
     ) -> Tensor:
-        of_rows, row_targets = rows.new_empty(len(rows)), rows.new_empty(len(rows))
+        of_rows, row_targets, counts = rows.new_empty((3, len(rows)))
         of_columns, column_targets = rows.new_full((len(columns),), -torch.inf), rows.new_zeros(len(columns))
-        counts = rows.new_empty(len(rows))
         with torch.autocast(rows.device.type, enabled=False):
             for block, logits in _blocks(rows, columns, scale):
                 of_rows[block] = logits.logsumexp(1)
@@ -88,7 +87,7 @@ class ChunkedContrast(torch.autograd.Function):
 def _blocks(rows: Tensor, columns: Tensor, scale: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Blocks of rows, and their logits (rows of the block, N) in memory that the next block takes over."""
     size = min(len(rows), max(MIN_ROWS, CHUNK_LOGITS // len(columns)))
-    memory = rows.new_empty(size, len(columns))
+    memory = rows.new_empty((size, len(columns)))
     for start in range(0, len(rows), size):
         block = slice(start, min(start + size, len(rows)))
         yield block, torch.mm(rows[block] * scale, columns.T, out=memory[: block.stop - start])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from monai.data import MetaTensor
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
@@ -44,6 +45,17 @@ def test_weights_equal_those_of_a_plain_loop() -> None:
     engine.run()
     assert torch.equal(network.weight, plain.weight)
     assert set(engine.state.output[0]) == {"loss", "grad_norm", "lr"}
+
+
+def test_what_monais_transforms_left_on_a_tensor_stays_out_of_network_and_loss() -> None:
+    kinds: list[type] = []
+    network = nn.Linear(3, 1)
+    network.register_forward_hook(lambda _, inputs, __: kinds.append(type(inputs[0])))
+    loader = [{**batch, "image": MetaTensor(batch["image"]), "label": MetaTensor(batch["label"])} for batch in batches(1)]
+    engine = trainer(network, loader)
+    engine.loss_function = lambda pred, label: (kinds.append(type(label)), nn.functional.mse_loss(pred, label))[1]
+    engine.run()
+    assert set(kinds) == {Tensor}
 
 
 def test_two_halves_accumulated_make_one_step() -> None:

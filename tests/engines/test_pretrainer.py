@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from ignite.engine import Events
+from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 from monai.handlers import MLFlowHandler, StatsHandler, TensorBoardStatsHandler, from_engine
 from torch import Tensor
@@ -33,6 +34,15 @@ def toy_trainer(network: ToyNetwork, lr: float = 0.1, **arguments: Any) -> UniMe
         loss_function=loss,
         **arguments,
     )
+
+
+def test_what_monais_transforms_left_on_an_image_stays_out_of_the_network() -> None:
+    (batch, *_) = toy_loader()
+    batch = {source: {**inputs, "image": MetaTensor(inputs["image"])} for source, inputs in batch.items()}
+    network, kinds = ToyNetwork(), []
+    network.register_forward_pre_hook(lambda _, inputs: kinds.extend(type(one["image"]) for one in inputs[0].values()))
+    toy_trainer(network, train_data_loader=[batch]).run()
+    assert set(kinds) == {Tensor}
 
 
 @pytest.mark.parametrize("accumulation_steps", [1, 2, 3])
