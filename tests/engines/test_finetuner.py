@@ -51,7 +51,8 @@ def test_what_monais_transforms_left_on_a_tensor_stays_out_of_network_and_loss()
     kinds: list[type] = []
     network = nn.Linear(3, 1)
     network.register_forward_hook(lambda _, inputs, __: kinds.append(type(inputs[0])))
-    loader = [{**batch, "image": MetaTensor(batch["image"]), "label": MetaTensor(batch["label"])} for batch in batches(1)]
+    (batch,) = batches(1)
+    loader = [batch | {key: MetaTensor(batch[key]) for key in ("image", "label")}]
     engine = trainer(network, loader)
     engine.loss_function = lambda pred, label: (kinds.append(type(label)), nn.functional.mse_loss(pred, label))[1]
     engine.run()
