@@ -39,7 +39,8 @@ def toy_trainer(network: ToyNetwork, lr: float = 0.1, **arguments: Any) -> UniMe
 def test_what_monais_transforms_left_on_an_image_stays_out_of_the_network() -> None:
     (batch, *_) = toy_loader()
     batch = {source: {**inputs, "image": MetaTensor(inputs["image"])} for source, inputs in batch.items()}
-    network, kinds = ToyNetwork(), []
+    network = ToyNetwork()
+    kinds: list[type] = []
     network.register_forward_pre_hook(lambda _, inputs: kinds.extend(type(one["image"]) for one in inputs[0].values()))
     toy_trainer(network, train_data_loader=[batch]).run()
     assert set(kinds) == {Tensor}
