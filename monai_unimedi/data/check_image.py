@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 from unicodedata import normalize
@@ -108,7 +107,7 @@ def _xray(path: str) -> ImageFacts:
     facts.setdefault("channels", stored.shape[0])
     facts.setdefault("shape", grey.shape)
     return facts | {
-        "faults": faults + _shape_faults(facts["shape"]) + _grey_faults(grey, facts),
+        "faults": faults + _shape_faults(facts["shape"]) + _grey_faults(grey),
         "exact": _digest(grey),
         "near": perceptual_hash(grey),
     }
@@ -190,7 +189,7 @@ def _shape_faults(shape: tuple[int, int]) -> list[Fault]:
     return []
 
 
-def _grey_faults(grey: np.ndarray, facts: Mapping[str, Any]) -> list[Fault]:
+def _grey_faults(grey: np.ndarray) -> list[Fault]:
     faults = contrast_faults(grey)
     if min(grey.shape) >= 32 and looks_like_ct_slice(grey):
         message = "The picture looks like a slice of a CT; leave it out of the X-rays if it is one."
@@ -215,7 +214,7 @@ def _volume(path: str) -> ImageFacts:
         "spacing": tuple(round(float(s), 3) for s in spacing),
         "orientation": "".join(nibabel.aff2axcodes(affine)),
         "range": (float(low), float(high)),
-        "faults": _geometry_faults(path, affine, spacing, voxels.shape) + hounsfield_faults(voxels),
+        "faults": _geometry_faults(path, affine, spacing) + hounsfield_faults(voxels),
         "exact": _digest(voxels.transpose(2, 1, 0)),
         "near": perceptual_hash(np.clip(_projection(voxels, affine), -1000, 1000)),
     }
@@ -227,9 +226,7 @@ def _projection(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return voxels.mean(axis=axis, dtype=np.float32)
 
 
-def _geometry_faults(
-    path: str, affine: np.ndarray, spacing: np.ndarray, shape: tuple[int, ...]
-) -> list[Fault]:
+def _geometry_faults(path: str, affine: np.ndarray, spacing: np.ndarray) -> list[Fault]:
     faults: list[Fault] = []
     if spacing.min() < _SPACING[0] or spacing.max() > _SPACING[1]:
         got = " x ".join(f"{s:g}" for s in spacing.round(4))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -93,7 +92,7 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         self.seed, self.rank, self.world_size, self.shuffle = int(seed), int(rank), int(world_size), shuffle
         self.groups = {name: _members(of_rows) for name, of_rows in (groups or {}).items()}
         self.lengths |= {name: len(found) * min(map(len, found)) for name, found in self.groups.items()}
-        self._check(shapes or {}, budgets)
+        self._check(budgets)
         if row_multiple < 1:
             raise ValueError(f"row_multiple must be 1 or more, got {row_multiple}.")
         self._shaped = self._shape_batches(shapes or {}, budgets, count_tokens, int(row_multiple))
@@ -127,7 +126,7 @@ class SourcesBatchSampler(Sampler[list[Request]]):
                 found[name] = ShapeBatches(name, shapes[name], rows_of, multiple)
         return found
 
-    def _check(self, shapes: Mapping[str, Any], budgets: Mapping[str, int]) -> None:
+    def _check(self, budgets: Mapping[str, int]) -> None:
         if not self.lengths:
             raise ValueError("At least one source must have rows and a batch size, got none.")
         if not 0 <= self.rank < self.world_size:

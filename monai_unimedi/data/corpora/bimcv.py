@@ -22,7 +22,7 @@ from monai_unimedi.data.prepare_tables import read_columns, read_table
 
 __all__ = ["AMOUNTS", "add_arguments", "items"]
 
-AMOUNTS = {"validation": 0.05, "test": 0.1}
+AMOUNTS = {"validation": 0.05 / 0.9, "test": 0.1}  # validation of what test left
 _IMAGE = re.compile(r"^(sub-[^_]+)_(ses-[^_]+)_(?:.*_)?(ct|dx|cr)\.(nii\.gz|nii|png)$")
 _BODY_PART = "00180015"  # BodyPartExamined in the JSON beside an image
 

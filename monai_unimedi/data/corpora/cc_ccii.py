@@ -25,7 +25,7 @@ from monai_unimedi.data.hashing import stable_hash
 
 __all__ = ["AMOUNTS", "add_arguments", "items"]
 
-AMOUNTS = {"validation": 0.2, "test": 0.2}
+AMOUNTS = {"validation": 0.25, "test": 0.2}  # validation of what test left
 CLASSES = ["NCP", "CP", "Normal"]
 LISTS = {"train": "training", "val": "validation", "test": "test"}
 PICTURES = (".png", ".jpg", ".jpeg")

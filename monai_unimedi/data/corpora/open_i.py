@@ -19,7 +19,7 @@ from monai_unimedi.data.report_text import open_i_sections
 
 __all__ = ["AMOUNTS", "add_arguments", "items"]
 
-AMOUNTS = {"validation": 0.1, "test": 0.2}
+AMOUNTS = {"validation": 0.125, "test": 0.2}  # validation of what test left
 PROJECTIONS = "indiana_projections.csv"
 
 
