@@ -11,9 +11,9 @@ HEAD = """# Real files
 
 Written by `{command}`, which takes the images and texts from the folder that `UNIMEDI_REAL_DATA`
 names (public files, not distributed here) and keeps nothing of them. It shows that the bundle runs on
-real files, that the loss falls and that retrieval on unseen patients is above chance. It says nothing about clinical use, nor about
-the paper's numbers: the X-rays are few, and the CT's text is **template text** made from radiologists'
-ratings, not a report.
+real files, that the loss falls and that retrieval on unseen patients is above chance. It says nothing
+about clinical use, nor about the paper's numbers: the X-rays are few, and the CT's text is **template
+text** made from radiologists' ratings, not a report.
 
 - X-rays: {xrays} of {xray_patients} patients, with the notes of their cases ({xray_texts} different
   texts).
