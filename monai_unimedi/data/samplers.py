@@ -62,9 +62,10 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         row_multiple: batches by tokens, and those of shapes too rare for a batch size, have a multiple of it and of
             ``world_size`` rows. The largest number of processes that the run will have lets it go on with fewer, in
             the same batches.
+        min_rows: that a batch must have: contrast needs a negative, a loss of single rows does not.
 
     Raises:
-        ValueError: When a batch has fewer than two rows (contrast needs a negative), more rows than its
+        ValueError: When a batch has fewer rows than ``min_rows``, more rows than its
             source, or a size that ``world_size`` does not divide; when too few rows have a shape; when a budget
             comes without shapes and tokens, or shapes with groups.
     """
@@ -84,6 +85,7 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         count_tokens: Callable[[Shape], int] | None = None,
         row_multiple: int = 1,
         alternating: bool = False,
+        min_rows: int = 2,
     ) -> None:
         budgets = {name: int(tokens) for name, tokens in (token_budgets or {}).items() if tokens is not None}
         wanted = {**batch_sizes, **budgets}
@@ -91,8 +93,8 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         self.batch_sizes = {name: int(batch_sizes.get(name, 0)) for name in self.lengths}
         self.seed, self.rank, self.world_size, self.shuffle = int(seed), int(rank), int(world_size), shuffle
         self.groups = {name: _members(of_rows) for name, of_rows in (groups or {}).items()}
-        self.lengths |= {name: len(found) * min(map(len, found)) for name, found in self.groups.items()}
-        self._check(budgets)
+        self.lengths |= {n: len(of) * min(map(len, of)) for n, of in self.groups.items() if n in self.lengths}
+        self._check(budgets, min_rows)
         if row_multiple < 1:
             raise ValueError(f"row_multiple must be 1 or more, got {row_multiple}.")
         self._shaped = self._shape_batches(shapes or {}, budgets, count_tokens, int(row_multiple))
@@ -126,7 +128,7 @@ class SourcesBatchSampler(Sampler[list[Request]]):
                 found[name] = ShapeBatches(name, shapes[name], rows_of, multiple)
         return found
 
-    def _check(self, budgets: Mapping[str, int]) -> None:
+    def _check(self, budgets: Mapping[str, int], min_rows: int) -> None:
         if not self.lengths:
             raise ValueError("At least one source must have rows and a batch size, got none.")
         if not 0 <= self.rank < self.world_size:
@@ -134,11 +136,14 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         for name, size in self.batch_sizes.items():
             if name in budgets:
                 continue
-            if size < 2:
-                raise ValueError(f"Source {name!r}: contrast needs a batch of at least 2 rows, got {size}.")
+            if size < min_rows:
+                why = "contrast needs a batch of" if min_rows > 1 else "a batch has"
+                raise ValueError(f"Source {name!r}: {why} at least {min_rows} rows, got {size}.")
             if size > self.lengths[name]:
+                groups = self.groups.get(name, ())
+                why = f", as many of each of {len(groups)} groups as the smallest has" if groups else ""
                 raise ValueError(
-                    f"Source {name!r} has {self.lengths[name]} rows, fewer than its batch of {size}."
+                    f"Source {name!r} has {self.lengths[name]} rows{why}, fewer than its batch of {size}."
                 )
             if size % self.world_size:
                 raise ValueError(
@@ -152,6 +157,12 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         if source in self._shaped:
             return self._shaped[source].num_batches
         return self.lengths[source] // self.batch_sizes[source]
+
+    @property
+    def rows_by_shape(self) -> dict[str, list[int]]:
+        """For each source of ``shapes`` the rows of a batch of each, from the smallest shape: they depend on
+        ``world_size`` unless ``row_multiple`` is one of its multiples."""
+        return {name: list(found.rows) for name, found in self._shaped.items()}
 
     @property
     def turns(self) -> int:

@@ -36,15 +36,15 @@ class GradientCache:
     Args:
         sources: by source named tensors (B, ...), one entry a row.
         slice_scores: by source (B, S), or None.
-        chunks: number of parts into which the rows of each source are cut, as even as can be.
+        chunks: number of parts into which the rows of each source are cut, as even as can be; where a source has
+            fewer rows, such as a batch of a rare shape, as many as it has.
 
     Raises:
-        ValueError: When a source has fewer rows than `chunks`, or a tensor is not one of rows.
+        ValueError: When a tensor is not one of rows.
     """
 
     def __init__(self, sources: Mapping[str, Named], slice_scores: Named | None, chunks: int) -> None:
-        for source, inputs in sources.items():
-            _check_rows(source, inputs, chunks)
+        chunks = min(chunks, *(_count_rows(source, inputs) for source, inputs in sources.items()))
         parts = {source: _cut(inputs, chunks) for source, inputs in sources.items()}
         scores: Sequence[Named | None] = [None] * chunks if slice_scores is None else _cut(slice_scores, chunks)
         self.chunks = [({source: cut[i] for source, cut in parts.items()}, scores[i]) for i in range(chunks)]
@@ -97,18 +97,14 @@ def _cut(tensors: Named, chunks: int) -> list[dict[str, Tensor]]:
     return [{name: parts[i] for name, parts in cut.items()} for i in range(chunks)]
 
 
-def _check_rows(source: str, inputs: Named, chunks: int) -> None:
+def _count_rows(source: str, inputs: Named) -> int:
     rows = {name: len(value) if value.ndim else 0 for name, value in inputs.items()}
-    if len(set(rows.values())) > 1:
+    if len(set(rows.values())) != 1:
         raise ValueError(
             f"every tensor of source '{source}' must have one entry a row, got {rows} entries; set "
             "gradient_cache_chunks to 1."
         )
-    if rows and min(rows.values()) < chunks:
-        raise ValueError(
-            f"gradient_cache_chunks must be at most the rows of each source on each rank, got {chunks} for "
-            f"{min(rows.values())} rows of source '{source}'; lower it or raise the batch size."
-        )
+    return min(rows.values())
 
 
 def _leaf(parts: list[Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,8 +30,9 @@ class BestModel:
     """Writes `<model_dir>/model.pt` and `<model_dir>/text/` at each improvement of the validator's key
     metric.
 
-    Attach it to the validator and to the trainer: if there was no validation, the last weights are written
-    when the training ends. The best metric is its state, so that a resumed run compares with it. Rank 0 only.
+    Attach it to the validator and to the trainer: if there was no validation, or its metric was the same each time
+    (such as Dice of a list without lesions), the last weights are written when the training ends. The best metric is
+    its state, so that a resumed run compares with it. Rank 0 only.
 
     Args:
         model_dir: where the files go.
@@ -55,6 +57,7 @@ class BestModel:
         self.card = card
         self.best_metric: float | None = None
         self.best_epoch: int | None = None
+        self.has_moved = False
         self._validator: Any = None
 
     def attach(self, engine: Any) -> None:
@@ -69,15 +72,16 @@ class BestModel:
     def _validated(self, engine: Any) -> None:
         name = engine.state.key_metric_name
         value = engine.state.metrics.get(name)
-        if value is None:
+        if value is None or math.isnan(value):
             return
+        self.has_moved |= self.best_metric is not None and float(value) != self.best_metric
         if self.best_metric is None or engine.metric_cmp_fn(float(value), self.best_metric):
             self.best_metric, self.best_epoch = float(value), engine.state.epoch
             logger.info("Best %s so far: %.4f (epoch %d).", name, self.best_metric, self.best_epoch)
             self.save()
 
     def _completed(self, engine: Any) -> None:
-        if self.best_metric is None:
+        if self.best_metric is None or not self.has_moved:
             self.save()
 
     def save(self) -> None:
@@ -108,12 +112,13 @@ class BestModel:
         shutil.rmtree(before, ignore_errors=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Best metric and its epoch."""
-        return {"best_metric": self.best_metric, "best_epoch": self.best_epoch}
+        """Best metric, its epoch, and whether the metric was ever another."""
+        return {"best_metric": self.best_metric, "best_epoch": self.best_epoch, "has_moved": self.has_moved}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over the best metric, for the validator too."""
         self.best_metric, self.best_epoch = state["best_metric"], state["best_epoch"]
+        self.has_moved = state.get("has_moved", True)
         self._tell_validator()
 
     def _tell_validator(self) -> None:

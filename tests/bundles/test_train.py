@@ -216,6 +216,17 @@ def test_paper_overlay_has_the_paper_sizes_and_needs_lists(new_bundle: Bundle) -
     assert "give --datalist_2d, --datalist_3d or both" in _causes(caught.value)
 
 
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_paper_overlay_has_as_many_passes_however_much_is_accumulated(
+    new_bundle: Bundle, accumulation_steps: int
+) -> None:
+    options = {"phantom_dir": "$None", "accumulation_steps": accumulation_steps}
+    parser = new_bundle.workflow("train", "paper", **options).parser
+    parser["rows"] = {"training": {"2d": [0] * 1280, "3d": [0] * 160}}
+    micro_batches = parser.get_parsed_content("max_epochs") * parser.get_parsed_content("epoch_length")
+    assert micro_batches == 50 * 10
+
+
 def test_several_processes_overlay_trains_as_one_process_does(
     trained: Bundle,
     new_bundle: Bundle,

@@ -178,5 +178,18 @@ def test_groups_are_seen_alike_and_all_rows_of_the_larger_in_turn() -> None:
 
 
 def test_batch_larger_than_a_balanced_pass_is_refused() -> None:
-    with pytest.raises(ValueError, match="has 4 rows, fewer than its batch of 6"):
+    message = "has 4 rows, as many of each of 2 groups as the smallest has, fewer than its batch of 6"
+    with pytest.raises(ValueError, match=message):
         sampler(lengths={"2d": 40}, batch_sizes={"2d": 6}, groups={"2d": [0] * 38 + [1] * 2})
+
+
+def test_groups_of_a_source_that_is_left_out_do_not_matter() -> None:
+    alone = sampler(batch_sizes={"2d": 4, "3d": 0}, groups={"3d": [0] * 5 + [1] * 5})
+    assert {source for source, _, _ in alone.requests(0)} == {"2d"}
+
+
+def test_a_single_row_is_a_batch_where_nothing_is_contrasted() -> None:
+    one = sampler(lengths={"3d": 3}, batch_sizes={"3d": 1}, min_rows=1)
+    assert sorted(row for step in range(3) for _, row, _ in one.requests(step)) == [0, 1, 2]
+    with pytest.raises(ValueError, match="'3d': a batch has at least 1 rows, got -1"):
+        sampler(lengths={"3d": 3}, batch_sizes={"3d": -1}, min_rows=1)

@@ -117,3 +117,9 @@ def test_one_shape_gives_the_batches_of_a_sampler_without_shapes() -> None:
 def test_documented_errors(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sampler(**options)
+
+
+def test_rows_by_shape_tell_what_another_number_of_ranks_would_change() -> None:
+    large = {"token_budgets": {"2d": None, "3d": 325}}
+    assert sampler(**large, world_size=4).rows_by_shape != sampler(**large).rows_by_shape
+    assert sampler(**large, world_size=2, row_multiple=4).rows_by_shape == sampler(**large, world_size=4).rows_by_shape

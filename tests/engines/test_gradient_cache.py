@@ -223,11 +223,16 @@ def test_two_ranks_in_chunks_equal_one_process_without(accumulation_steps: int, 
         assert torch.allclose(value, weights[0][name], atol=1e-5), name
 
 
-def test_more_chunks_than_rows_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match="at most the rows of each source on each rank, got 5 for 4 rows of source '2d'"
-    ):
-        toy_trainer(ToyNetwork(), gradient_cache_chunks=5).run()
+def test_a_batch_of_fewer_rows_than_chunks_goes_row_by_row() -> None:
+    rows = {"2d": {"image": torch.rand(5, 1)}, "3d": {"image": torch.rand(3, 1)}}
+    cache = GradientCache(rows, {"3d": torch.rand(3, 2)}, 8)
+    found = [tuple(len(inputs["image"]) for inputs in chunk.values()) for chunk, _ in cache.chunks]
+    assert found == [(2, 1), (2, 1), (1, 1)]
+    network = ToyNetwork(dropout=0.0)
+    networks = [network, copy.deepcopy(network)]
+    for network, chunks in zip(networks, (1, 5)):
+        toy_trainer(network, gradient_cache_chunks=chunks).run()
+    assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(*(network.parameters() for network in networks)))
 
 
 def test_a_tensor_that_is_not_of_rows_is_refused() -> None:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from ignite.metrics import Metric
 from monai.engines import Evaluator
@@ -77,7 +79,7 @@ def test_weights_of_the_best_epoch_are_kept(tmp_path: Path) -> None:
     assert same(saved, weights[2])
     assert (tmp_path / "models" / "text" / "config.json").read_text().startswith("epoch 2")
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["model.pt", "text"]
-    assert best.state_dict() == {"best_metric": 0.5, "best_epoch": 2}
+    assert best.state_dict() == {"best_metric": 0.5, "best_epoch": 2, "has_moved": True}
 
 
 def test_restarted_run_compares_with_the_best_of_before(tmp_path: Path) -> None:
@@ -90,6 +92,26 @@ def test_restarted_run_compares_with_the_best_of_before(tmp_path: Path) -> None:
     assert (validator.state.best_metric, validator.state.best_metric_epoch) == (0.5, 2)
     validator.run(3)
     assert best.best_epoch == 2
+
+
+@pytest.mark.parametrize("scores", [[0.0, 0.0, 0.0, 0.0], [math.nan] * 4])
+def test_last_weights_are_written_where_the_metric_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores: list[float]
+) -> None:
+    monkeypatch.setattr("tests.handlers.test_best_model.SCORES", scores)
+    run, _ = validated_run(tmp_path)
+    run.run()
+    saved = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert same(saved, run.network.student.state_dict())
+
+
+def test_a_metric_that_is_no_number_at_first_does_not_stay_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.handlers.test_best_model.SCORES", [math.nan, 0.2, 0.9, 0.4])
+    run, best = validated_run(tmp_path)
+    run.run()
+    assert (best.best_metric, best.best_epoch) == (0.9, 3)
 
 
 def test_last_weights_are_written_without_validation(tmp_path: Path) -> None:

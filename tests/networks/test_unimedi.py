@@ -195,6 +195,17 @@ def test_rules_without_scores_spare_the_teachers_pass(rule: str, num_slices: int
     assert not model.scores_slices and "slice_scores" not in model(sources())["3d"]
 
 
+def test_the_temperature_is_held_at_its_least_and_comes_back() -> None:
+    model = network(temperature=0.01)
+    assert model.logit_scale.item() == pytest.approx(100, rel=1e-6)
+    optimizer = torch.optim.SGD([model.log_scale], lr=1.0)
+    for sign, expected in ((-1, 100), (1, 100 * torch.e**-100)):  # towards a larger scale, then a smaller one
+        optimizer.zero_grad()
+        (sign * model.logit_scale).backward()
+        optimizer.step()
+        assert model.logit_scale.item() == pytest.approx(expected, rel=1e-4, abs=1e-30)
+
+
 def test_a_frozen_last_layer_gets_no_gradient() -> None:
     model = network()
     model.freeze_last_layer(True)
@@ -211,7 +222,7 @@ def test_head_logits_are_cosines_to_unit_prototypes() -> None:
         torch.testing.assert_close(head(x)[:, j], expected)
 
 
-@pytest.mark.parametrize(("key", "value"), [("contrast_view", "half"), ("mask_ratio", 1.0)])
+@pytest.mark.parametrize(("key", "value"), [("contrast_view", "half"), ("mask_ratio", 1.0), ("temperature", 0.005)])
 def test_unknown_settings_are_errors(key: str, value: object) -> None:
     with pytest.raises(ValueError, match=key):
         network(**{key: value})

@@ -112,7 +112,8 @@ class UniMediSegmenter(nn.Module):
         count = 1
         for side in grid:
             count *= side
-        indices = self.encoder.select_slices(image, None, None)
+        with torch.no_grad():
+            indices = self.encoder.select_slices(image, None, None)
         grids: List[torch.Tensor] = []
         cls = image.new_zeros(0)
         for state in self.encoder.vit.hidden_states(image, self.layers, indices):

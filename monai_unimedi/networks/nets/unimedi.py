@@ -22,6 +22,8 @@ from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 
 __all__ = ["UniMedI"]
 
+MIN_TEMPERATURE = 0.01
+
 
 class UniMedI(nn.Module):
     """Student, EMA teacher, report tower and heads.
@@ -39,7 +41,7 @@ class UniMedI(nn.Module):
             pass: equal gradients in less memory, for one more forward pass.
 
     Raises:
-        ValueError: When ``contrast_view`` or ``mask_ratio`` is out of range.
+        ValueError: When ``contrast_view``, ``temperature`` or ``mask_ratio`` is out of range.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class UniMedI(nn.Module):
         super().__init__()
         if contrast_view not in ("whole", "masked"):
             raise ValueError(f"contrast_view must be 'whole' or 'masked', got {contrast_view!r}.")
+        if temperature < MIN_TEMPERATURE:
+            raise ValueError(f"temperature must be at least {MIN_TEMPERATURE}, got {temperature}.")
         if not 0.0 < mask_ratio < 1.0:
             raise ValueError(f"mask_ratio must lie between 0 and 1, got {mask_ratio}.")
         self.contrast_view, self.mask_ratio, self.visible_only = contrast_view, mask_ratio, visible_only
@@ -99,8 +103,10 @@ class UniMedI(nn.Module):
 
     @property
     def logit_scale(self) -> torch.Tensor:
-        """1 / temperature, at most 100."""
-        return self.log_scale.exp().clamp(max=100.0)
+        """1 / temperature, at most 100: the parameter itself is held there, so that its gradient stays."""
+        with torch.no_grad():
+            self.log_scale.clamp_(max=-math.log(MIN_TEMPERATURE))
+        return self.log_scale.exp()
 
     def masked_view(
         self, content: torch.Tensor, position: torch.Tensor, is_masked: torch.Tensor, distill: bool
