@@ -20,7 +20,7 @@ from monai.utils import get_torch_dtype_from_string
 from torch.utils.data import Dataset
 
 from monai_unimedi.data.hashing import stable_hash
-from monai_unimedi.data.sample_cache import SampleCache
+from monai_unimedi.data.sample_cache import ALIGNMENT, SampleCache
 from monai_unimedi.data.shard_images import ShardImages
 from monai_unimedi.transforms.checks import RowError
 
@@ -29,6 +29,7 @@ __all__ = ["SourceDataset", "SourcesDataset"]
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 _GIB = 2**30
+SPREAD = 4  # times the first row's size that rows of unknown sizes may have on average
 
 
 class SourceDataset(Dataset):
@@ -44,13 +45,14 @@ class SourceDataset(Dataset):
         transforms: one ``Compose`` or a sequence.
         source: "2d" or "3d".
         cache: keep the deterministic transforms' tensors in memory shared by forked workers.
-        cache_gb: memory (GiB) that they may take; rows beyond it are read again at each access.
+        cache_gb: memory (GiB) that they may take; rows that find no room are read again at each access.
         cache_dtype: type of cached floating-point tensors. float16 holds [0, 1] in steps of at most 1/2048
             (0.7 HU of the default window, a tenth of a grey level); whether a row is cached or not, it is
             rounded the same.
         cache_keys: keys whose tensors are cached.
         seed: for the random transforms of a sample asked for by its row number alone.
-        largest: (X, Y[, Z]) that no image exceeds after its deterministic transforms, where their sizes differ.
+        largest: (X, Y[, Z]) that no image exceeds after its deterministic transforms, where their sizes differ and
+            are known; unknown sizes find room for four times the first row's on average.
     """
 
     def __init__(
@@ -76,7 +78,10 @@ class SourceDataset(Dataset):
         self.shards = ShardImages(self.rows) if any("shard_row" in row for row in self.rows) else None
         if self.shards is not None:
             cache, self._heavy = False, self.shards.remaining(self._heavy)
-        self.cache = self._new_cache(cache_gb) if cache and self.rows else None
+        self.cache: SampleCache | None = None
+        self._row_bytes = 0
+        if cache and self.rows:
+            self._start_cache(cache_gb)
 
     def _split(self, transforms: Sequence[Transform]) -> None:
         first = next((i for i, t in enumerate(transforms) if isinstance(t, RandomizableTrait)), len(transforms))
@@ -91,18 +96,17 @@ class SourceDataset(Dataset):
         keys = getattr(transform, "keys", None)
         return not isinstance(keys, tuple) or bool(set(keys) & set(self.cache_keys))
 
-    def _new_cache(self, cache_gb: float) -> SampleCache:
+    def _start_cache(self, cache_gb: float) -> None:
         example = self._deterministic(0)
         sizes = [t.dtype.itemsize * t.shape[0] * math.prod(self.largest or t.shape[1:]) for t in example.values()]
-        row_bytes = max(1, sum(sizes))
-        num_rows = min(len(self.rows), int(cache_gb * _GIB / row_bytes))
+        self._row_bytes = sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
+        room = len(self.rows) * self._row_bytes * (1 if self.largest else SPREAD)
+        self.cache = SampleCache(len(self.rows), self.cache_keys, min(room, int(cache_gb * _GIB)))
+        self.cache.put(0, example)
         logger.info(
-            "%s: up to %d of %d rows are cached, %.2f GiB",
-            self.source, num_rows, len(self.rows), num_rows * row_bytes / _GIB,
+            "%s: about %d of %d rows are cached, %.2f GiB",
+            self.source, self.num_cached, len(self.rows), self.cache_bytes / _GIB,
         )  # fmt: skip
-        cache = SampleCache(example, num_rows, self.largest)
-        cache.put(0, example)
-        return cache
 
     def shape(self, row: int) -> tuple[int, ...]:
         """(C, X, Y[, Z]) of a row's image after the deterministic transforms; reads it."""
@@ -110,11 +114,15 @@ class SourceDataset(Dataset):
 
     @property
     def cache_bytes(self) -> int:
-        """Memory that the cache takes when full."""
+        """Memory that the cache takes when full, were all rows as large as the first, or as ``largest``."""
+        return self.num_cached * self._row_bytes
+
+    @property
+    def num_cached(self) -> int:
+        """Rows for which the cache has room, were all as large as the first, or as ``largest``."""
         if self.cache is None:
             return 0
-        sizes = [torch.Size(s).numel() * self.cache.dtypes[k].itemsize for k, s in self.cache.shapes.items()]
-        return self.cache.num_rows * sum(sizes)
+        return min(len(self.rows), self.cache.num_bytes // max(1, self._row_bytes))
 
     def _deterministic(self, row: int, images: Mapping[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
         data: Any = {**self.rows[row], "source": self.source, "row": row}

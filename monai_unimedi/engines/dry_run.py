@@ -123,7 +123,7 @@ def _seconds_reading(trainer: Any, seconds_per_batch: float) -> float:
     sampler = loader.batch_sampler
     longest = max((sampler.batches_per_pass(name) for name in datasets), default=iterations)
     first_pass = longest * getattr(sampler, "turns", 1)
-    cached = sum(dataset.cache.num_rows if dataset.cache else 0 for dataset in datasets.values())
+    cached = sum(dataset.num_cached for dataset in datasets.values())
     share = cached / max(len(loader.dataset), 1)
     uncached = min(iterations, first_pass) + (1 - share) * max(iterations - first_pass, 0)
     return uncached * seconds_per_batch / max(loader.num_workers, 1)

@@ -17,6 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from monai_unimedi.data.dataset import SourceDataset, SourcesDataset
+from monai_unimedi.data.sample_cache import SampleCache
 from monai_unimedi.data.samplers import SourcesBatchSampler
 from monai_unimedi.transforms import (
     CheckImaged,
@@ -123,7 +124,7 @@ def test_first_later_and_uncached_access_give_identical_bits(
     cached, uncached = dataset(), dataset(cache=False)
     small = dataset(cache_gb=2 * cached.cache_bytes / 6 / 2**30 * 1.01)
     assert small.cache is not None
-    assert small.cache.num_rows == 2
+    assert small.num_cached == 2
     for row in (3, 0, 5, 3):
         first, later = cached.sample(row, 77), cached.sample(row, 77)
         assert same(first, later)
@@ -224,12 +225,27 @@ def test_nan_constant_few_slices_and_dimension_name_the_row(rows: dict[str, list
     assert "must divide" in ct(np.random.rand(16, 12, 9).astype(np.float32))
 
 
-def test_images_of_several_sizes_need_a_fixed_size_or_no_cache(rows: dict[str, list[dict[str, Any]]]) -> None:
-    Image.fromarray(np.eye(9, 11).astype(np.uint8)).save(rows["2d"][1]["image"])
+def test_images_of_several_sizes_are_cached_as_they_are(rows: dict[str, list[dict[str, Any]]]) -> None:
+    for row, size in enumerate(((9, 11), (30, 4), (12, 13))):
+        Image.fromarray(np.random.rand(*size).astype(np.float32) * 255).convert("L").save(rows["2d"][row]["image"])
     chain = [LoadXrayd("image"), XrayToGrayd("image"), ReportTextd()]
-    with pytest.raises(RowError, match=r"row 1, id 'x1'.*must have one shape"):
-        SourceDataset(rows["2d"], chain, "2d")[1]
-    assert SourceDataset(rows["2d"], chain, "2d", cache=False)[1]["image"].shape == (1, 11, 9)
+    cached, anew = SourceDataset(rows["2d"], chain, "2d"), SourceDataset(rows["2d"], chain, "2d", cache=False)
+    assert cached[1]["image"].shape == (1, 4, 30)
+    for row in (0, 1, 2, 0, 1, 2):
+        assert torch.equal(cached[row]["image"], anew[row]["image"])
+    assert cached.cache is not None and cached.cache.get(2) is not None
+
+
+def test_a_cache_keeps_every_type_and_leaves_out_what_finds_no_room() -> None:
+    kept = {"image": torch.rand(1, 3, 5).half(), "label": torch.tensor([[300, -1, 70000]], dtype=torch.int32)}
+    cache = SampleCache(3, ("image", "label"), 32 + 16 + 16 + 15)
+    for row, tensors in enumerate((kept, {"label": torch.tensor([[255]], dtype=torch.uint8)}, kept)):
+        cache.put(row, tensors)
+    assert all(torch.equal(cache.get(0)[key], tensor) for key, tensor in kept.items())
+    assert cache.get(1)["label"].dtype == torch.uint8 and cache.get(1).keys() == {"label"}
+    assert cache.get(2) is None
+    with pytest.raises(ValueError, match=r"complex64; set cache to False"):
+        cache.put(2, {"image": torch.zeros(1, dtype=torch.complex64)})
 
 
 def test_source_without_transforms_raises(rows: dict[str, list[dict[str, Any]]]) -> None:

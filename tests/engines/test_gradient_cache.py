@@ -232,7 +232,8 @@ def test_a_batch_of_fewer_rows_than_chunks_goes_row_by_row() -> None:
     networks = [network, copy.deepcopy(network)]
     for network, chunks in zip(networks, (1, 5)):
         toy_trainer(network, gradient_cache_chunks=chunks).run()
-    assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(*(network.parameters() for network in networks)))
+    for one, other in zip(*(network.parameters() for network in networks)):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
 def test_a_tensor_that_is_not_of_rows_is_refused() -> None:
