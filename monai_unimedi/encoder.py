@@ -27,12 +27,11 @@ from monai_unimedi.inferers.grounding import GroundingInferer, sentence_directio
 from monai_unimedi.inferers.zero_shot import ZeroShotInferer, embed_prompts, embed_sentences
 from monai_unimedi.networks.checkpoints import check_published, read_tensors
 from monai_unimedi.networks.nets.report_encoder import ReportEncoder, load_tokenizer
-from monai_unimedi.networks.pretrained import load_encoder_weights
+from monai_unimedi.networks.pretrained import OWN_CARD, load_encoder_weights
 from monai_unimedi.root_cause import root_cause
 
 __all__ = ["ImageTextEncoder", "check_sizes", "encoder_card", "load_encoder"]
 
-CARD = "encoder.json"
 BLOCKS = ("network_def", "preprocessing")
 TARGETS = ("monai.transforms.", "monai_unimedi.transforms.", "monai_unimedi.networks.nets.image_encoder.")
 
@@ -60,7 +59,7 @@ def check_sizes(model_dir: str | os.PathLike, sizes: Mapping[str, Any]) -> None:
     weights = Path(model_dir) / "model.pt"
     if weights.is_file():
         read_tensors(weights)
-    path = Path(model_dir) / CARD
+    path = Path(model_dir) / OWN_CARD
     trained = json.loads(path.read_text(encoding="utf-8"))["sizes"] if path.is_file() else {}
     wrong = {name: value for name, value in trained.items() if name in sizes and sizes[name] != value}
     if wrong:
@@ -83,7 +82,7 @@ def load_encoder(model_dir: str | os.PathLike, device: str | torch.device = "cpu
         ValueError: When the card holds more than transforms and the image tower, the weights do not fit, or a
             file is not the one that was published.
     """
-    path = Path(model_dir) / CARD
+    path = Path(model_dir) / OWN_CARD
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} must say how the model is built, but there is no such file; name the folder that a "

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
@@ -28,6 +28,16 @@ _LISTED = 10
 _NEAR = 0.1  # voxels that the corners of mask and image may lie apart
 
 Row = Mapping[str, Any]
+
+
+class Mask(NamedTuple):
+    """What was found in one file: ``shape`` is None where it cannot be read, ``affine`` in X-rays."""
+
+    shape: tuple[int, ...] | None
+    affine: np.ndarray | None
+    channels: set[int]
+    complaints: list[str]
+    is_float: bool
 
 
 def check_masks(
@@ -58,19 +68,24 @@ def check_masks(
     problems: list[str] = []
     empty: list[str] = []
     floats: list[str] = []
-    seen: dict[str, set[int]] = {}
+    seen: dict[str, Mask] = {}
+    fitted: set[tuple[str, str]] = set()
     counted = {section: np.zeros(len(classes.names), dtype=int) for section in rows}
     hidden = not (sys.stderr.isatty() if show_progress is None else show_progress)
     every = [(section, row) for section, found in rows.items() for row in found]
     for section, row in tqdm(every, desc="masks", unit="mask", disable=hidden):
-        path = str(row[MASK])
+        path, image = str(row[MASK]), str(row["image"])
+        complaints: list[str] = []
         if path not in seen:
-            found, complaints, is_float = _look(row, classes, spatial_dims)
-            seen[path] = found
-            problems += [f"{row['id']}: {text}" for text in complaints]
-            floats += [str(row["id"])] * is_float
-            empty += [str(row["id"])] * (not found and not complaints)
-        counted[section][sorted(seen[path])] += 1
+            seen[path] = mask = _look(path, classes, spatial_dims)
+            complaints += mask.complaints
+            floats += [str(row["id"])] * (mask.is_float and not complaints)
+            empty += [str(row["id"])] * (not mask.channels and not complaints)
+        if (path, image) not in fitted:
+            fitted.add((path, image))
+            complaints += _misfits(seen[path], image, spatial_dims)
+        problems += [f"{row['id']}: {text}" for text in complaints]
+        counted[section][sorted(seen[path].channels)] += 1
     absent = {section: _absent(count, classes) for section, count in counted.items()}
     if absent.get("training"):
         problems.append(
@@ -89,7 +104,7 @@ def _check_names(found: MaskClasses, classes: MaskClasses) -> None:
         options = f"--class_names {json.dumps(json.dumps(found.names))} --class_values '{found.values}'"
         raise ValueError(
             f"The classes must be those of the datalist, {', '.join(found.names)}, got {', '.join(classes.names)}: "
-            f"give {options} --exclusive {str(found.is_exclusive).lower()} --out_channels {len(found.names)}."
+            f"give {options} --exclusive {str(found.is_exclusive).lower()}."
         )
 
 
@@ -114,25 +129,18 @@ def _absent(count: np.ndarray, classes: MaskClasses) -> list[str]:
     return [name for name, number in zip(classes.names[first:], count[first:]) if not number]
 
 
-def _look(row: Row, classes: MaskClasses, spatial_dims: int) -> tuple[set[int], list[str], bool]:
-    """Channels in a mask, what is wrong with it, and whether it is stored as floats."""
+def _look(path: str, classes: MaskClasses, spatial_dims: int) -> Mask:
+    """A mask by itself."""
     try:
-        array, affine = _read(str(row[MASK]), spatial_dims)
-        shape, image_affine = _geometry(str(row["image"]), spatial_dims)
+        array, affine = _read(path, spatial_dims)
     except Exception as error:
-        return set(), [f"cannot be read ({error})"], False
-    complaints = []
-    if array.shape != shape:
-        complaints.append(f"the mask is {_sizes(array.shape)}, the image {_sizes(shape)}")
-    elif affine is not None and image_affine is not None:
-        apart = _corners_apart(affine, image_affine, shape)
-        if apart > _NEAR:
-            complaints.append(f"mask and image lie up to {apart:.3g} voxels apart: their affines differ")
+        return Mask(None, None, set(), [f"cannot be read ({error})"], False)
+    complaints: list[str] = []
     is_float = array.dtype.kind == "f"
     values = np.unique(array)
     if is_float and not (np.isfinite(values).all() and (values == np.round(values)).all()):
         odd = next(v for v in values if not np.isfinite(v) or v != round(v))
-        return set(), [*complaints, f"a mask must hold whole numbers, it holds {odd:g}"], is_float
+        return Mask(array.shape, affine, set(), [f"a mask must hold whole numbers, it holds {odd:g}"], is_float)
     found, unknown = _channels([int(v) for v in values], classes)
     if unknown:
         known = "bits of " + ", ".join(classes.names) if not classes.is_exclusive else f"{classes.values}"
@@ -140,7 +148,25 @@ def _look(row: Row, classes: MaskClasses, spatial_dims: int) -> tuple[set[int], 
             f"the value {unknown[0]} is no class (known: {known}; other values, such as 255, are named by "
             '"labels": {"0": "background", "255": ...} and the key \'label\')'
         )
-    return found, complaints, is_float and not complaints
+    return Mask(array.shape, affine, found, complaints, is_float)
+
+
+def _misfits(mask: Mask, image: str, spatial_dims: int) -> list[str]:
+    """What is wrong between a mask and an image."""
+    if mask.shape is None:
+        return []
+    try:
+        shape, affine = _geometry(image, spatial_dims)
+    except Exception as error:
+        return [f"its image cannot be read ({error})"]
+    if len(shape) != spatial_dims:
+        return [f"the image must have {spatial_dims} axes, it is {_sizes(shape)}"]
+    if mask.shape != shape:
+        return [f"the mask is {_sizes(mask.shape)}, the image {_sizes(shape)}"]
+    if mask.affine is None or affine is None:
+        return []
+    apart = _corners_apart(mask.affine, affine, shape)
+    return [f"mask and image lie up to {apart:.3g} voxels apart: their affines differ"] * (apart > _NEAR)
 
 
 def _channels(values: Iterable[int], classes: MaskClasses) -> tuple[set[int], list[int]]:
@@ -172,7 +198,8 @@ def _geometry(path: str, spatial_dims: int) -> tuple[tuple[int, ...], np.ndarray
     name = path.lower()
     if spatial_dims == 3 and name.endswith((".nii", ".nii.gz")):
         header: Any = nibabel.load(path)
-        return tuple(header.shape[:3]), header.affine
+        shape = header.shape[:3] if all(side == 1 for side in header.shape[3:]) else header.shape
+        return tuple(shape), header.affine
     if spatial_dims == 3:
         volume = LoadVolume(dtype=None)(path)
         return tuple(volume.shape[1:]), volume.affine.numpy()

@@ -260,7 +260,7 @@ def datalist_digest(rows: Iterable[Row]) -> str:
     for row in rows:
         named = {
             key: os.path.basename(row[key])
-            for key in ("image", "lesion_mask")
+            for key in ("image", "lesion_mask", "label")
             if isinstance(row.get(key), str)
         }
         digest.update(json.dumps({**row, **named}, sort_keys=True, default=str).encode())

@@ -70,6 +70,7 @@ def load_labelled_rows(
     """
     known, percent = section_names(path), read_percent(label_fraction)
     names = _known_classes(path, class_names)
+    _check_policy(uncertain, class_names)
     policy = {name: uncertain if isinstance(uncertain, str) else uncertain.get(name, "ignore") for name in class_names}
 
     def read(section: str) -> list[Row]:
@@ -92,6 +93,11 @@ def load_labelled_rows(
         own = f"{prefix}training_{percent:g}"
         given = read(own) if own in known and percent < 100 else None
         found["training"] = draw_fraction(found["training"], given, percent, seed, _wanted(class_names), _known)
+        if not found["training"]:
+            raise ValueError(
+                f"The list {own} of datalist {str(path)!r} must have rows with labels that are in the training list, "
+                "and not split off for validation, it has none."
+            )
     for section in sections:
         _check_classes(found[section], section, class_names, percent)
     return {section: found[section] for section in sections}
@@ -127,6 +133,14 @@ def label_groups(rows: Sequence[Row], is_exclusive: bool) -> list[int]:
     if np.isnan(label).any():
         raise ValueError("balanced_batches needs rows whose label is known: give --uncertain ones or zeros.")
     return label.argmax(1).tolist() if is_exclusive else label[:, 0].astype(int).tolist()
+
+
+def _check_policy(uncertain: str | Mapping[str, str], class_names: Sequence[str]) -> None:
+    unknown = [] if isinstance(uncertain, str) else [name for name in uncertain if name not in class_names]
+    if unknown:
+        raise ValueError(
+            f"uncertain must name classes among {', '.join(class_names)}, got {', '.join(map(repr, unknown))}."
+        )
 
 
 def _known_classes(path: str | os.PathLike, class_names: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ Two forms, as ``prepare`` writes them. ``lesion_mask`` holds bits: bit i for fin
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray
 
 __all__ = ["MaskClasses", "load_masked_rows", "mask_classes"]
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 MASK = "label"  # MONAI's name of the key, whatever the datalist calls it
@@ -115,6 +118,8 @@ def load_masked_rows(
     if "validation" not in found and "training" in found:
         found["training"], found["validation"] = split_by_patient(found["training"], validation_fraction, seed)
     if "test" not in found and "validation" in found:
+        if "test" in sections:
+            logger.warning("No test list: the validation rows, which chose the checkpoint, are judged.")
         found["test"] = found["validation"]
     if "training" in sections and "training" in found:
         found["training"] = _fraction(path, found["training"], label_fraction, base_dir, seed)

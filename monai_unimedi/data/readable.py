@@ -7,13 +7,30 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import monai.data
 from torch.utils.data import Dataset, Subset
 
+from monai_unimedi.root_cause import root_cause
 from monai_unimedi.transforms.checks import RowError
 
-__all__ = ["CollateReadable", "ReadableRows", "readable_subset"]
+__all__ = ["CollateReadable", "NamedRows", "ReadableRows", "readable_subset"]
 
 logger = logging.getLogger(__name__)
+
+
+class NamedRows(monai.data.Dataset):
+    """MONAI's dataset, whose errors say which row it was: id and path.
+
+    Raises:
+        RowError: When a row's files cannot be read or transformed.
+    """
+
+    def __getitem__(self, index: Any) -> Any:
+        try:
+            return super().__getitem__(index)
+        except Exception as error:
+            row = self.data[index]
+            raise RowError(f"id {row.get('id')!r}, path {str(row.get('image'))!r}: {root_cause(error)}") from error
 
 
 class ReadableRows(Dataset):

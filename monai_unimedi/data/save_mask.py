@@ -73,6 +73,24 @@ class MaskWriter:
         self.pred_key, self.image_key = pred_key, image_key
         self._taken: dict[str, str] = {}
 
+    def start(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Looks at the images' paths before the first is read, and writes ``labels.json``.
+
+        Raises:
+            ValueError: When DICOM SEGs are asked for images that are no folders of slices; names them.
+        """
+        files = [str(row["image"]) for row in rows if not Path(row["image"]).is_dir()]
+        if self.extension == ".dcm" and files:
+            more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+            raise ValueError(
+                f"A DICOM SEG must refer to a folder of DICOM slices, {', '.join(files[:3])}{more} are none; write "
+                ".nii.gz or .nrrd, or give --images with the folders alone."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        meaning = "number" if self.is_exclusive else "bit"
+        content = {"meaning": meaning, "labels": {str(v): n for v, n in zip(self.values, self.names)}}
+        (self.folder / "labels.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
     def __call__(self, case: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Writes the mask of one case.
 
@@ -103,7 +121,7 @@ class MaskWriter:
         ]
 
     def finish(self, found: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-        """Writes ``segments.csv``, ``segments.json`` and ``labels.json``."""
+        """Writes ``segments.csv`` and ``segments.json``."""
         rows = [row for case in found for row in case]
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "segments.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -111,9 +129,6 @@ class MaskWriter:
             writer = csv.DictWriter(file, ["id", "file", "class", "voxels", "volume_ml"])
             writer.writeheader()
             writer.writerows(rows)
-        meaning = "number" if self.is_exclusive else "bit"
-        content = {"meaning": meaning, "labels": {str(v): n for v, n in zip(self.values, self.names)}}
-        (self.folder / "labels.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def _counts(self, array: np.ndarray) -> list[tuple[str, int]]:
         first = int(self.is_exclusive)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +19,9 @@ from monai_unimedi.networks.conversion import convert, normalisation
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["load_encoder_weights", "say_from_scratch"]
+__all__ = ["OWN_CARD", "load_encoder_weights", "say_from_scratch"]
 
+OWN_CARD = "encoder.json"
 _NORM_EPS = {"huggingface": 1e-12, "timm": 1e-6}
 _TOWER = ("tokenizer.", "cls_token", "cls_position", "mask_token", "blocks.", "norm.")
 _ABSENT_ELSEWHERE = ("tokenizer.depth", "tokenizer.kind", "mask_token")
@@ -72,6 +74,7 @@ def load_encoder_weights(
     tower = network.get_submodule(own.rstrip("."))
     if layout == "unimedi":
         _refuse(mean=mean, std=std, norm_eps=norm_eps, image_size=image_size)
+        _require_same_heads(tower, checkpoint)
         weights, left_out = _own_weights(tensors, prefix, target, own)
         unknown: list[str] = []
     else:
@@ -154,6 +157,16 @@ def _require_same_model(tower: nn.Module, card: Mapping[str, Any]) -> None:
         raise ValueError(f"num_heads must be the checkpoint's {expected}, got {', '.join(map(str, heads))}.")
     if card.get("hidden_act", "gelu") != "gelu":
         raise ValueError(f"the checkpoint must use the activation gelu, got {card['hidden_act']!r}.")
+
+
+def _require_same_heads(tower: nn.Module, checkpoint: str | Path | Mapping[str, Any]) -> None:
+    """Compares the heads with those of the card that this project writes beside its weights, where there is one."""
+    if isinstance(checkpoint, Mapping):
+        return
+    path = Path(checkpoint)
+    card = (path if path.is_dir() else path.parent) / OWN_CARD
+    sizes = json.loads(card.read_text(encoding="utf-8")).get("sizes", {}) if card.is_file() else {}
+    _require_same_model(tower, {"num_attention_heads": sizes.get("num_heads")})
 
 
 def _fit(

@@ -15,6 +15,8 @@ from typing import Any
 
 import jsonschema
 import monai.bundle
+import nibabel
+import numpy as np
 import pytest
 import SimpleITK
 import torch
@@ -151,6 +153,49 @@ def test_predicted_masks_lie_on_the_grid_of_their_files(segmented: SegmentationB
         if segmented.source == "3d":
             assert mask.GetSpacing() == pytest.approx(image.GetSpacing())
             assert mask.GetDirection() == pytest.approx(image.GetDirection())
+
+
+@pytest.mark.parametrize("is_skipping", [False, True])
+def test_file_that_cannot_be_read_is_named_or_left_out(
+    segmented: SegmentationBundle, tmp_path: Path, is_skipping: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(segmented.phantom["phantom_dir"]) / segmented.source / "test"
+    good = sorted(path for path in folder.iterdir() if "mask" not in path.name)[0]
+    bad = tmp_path / f"bad{good.suffix}"
+    bad.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    options = {"images": [str(bad), str(good)], "output_dir": str(tmp_path / "out"), "skip_unreadable": is_skipping}
+    inference = segmented.workflow("inference", kind="infer", **SIZES, **options)
+    if not is_skipping:
+        with pytest.raises(RuntimeError) as caught:
+            inference.run()
+        assert f"path '{bad}': " in causes(caught.value)
+    else:
+        inference.run()
+        assert str(bad) in caplog.text
+        rows = json.loads((tmp_path / "out" / "segments.json").read_text())
+        assert [row["id"] for row in rows[::6]] == [str(good)]
+    assert "labels" in json.loads((tmp_path / "out" / "labels.json").read_text())
+
+
+def test_images_of_several_sizes_and_other_classes_train_and_are_judged(tmp_path: Path) -> None:
+    bundle = SegmentationBundle("3d", tmp_path / "output", tmp_path / "none")
+    rows = []
+    for index, shape in enumerate([(30, 30, 10), (34, 28, 12), (50, 48, 17), (28, 40, 9)]):
+        row = {"id": str(index), "patient": str(index), "image": f"ct{index}.nii", "label": f"mask{index}.nii"}
+        mask = np.zeros(shape, np.uint8)
+        mask[5:20, 5:20, 3:7] = 1
+        for name, array in (("image", mask * 500.0 - 700), ("label", mask)):
+            affine = np.diag([8.0, 8.0, 20.0, 1.0])
+            nibabel.save(nibabel.Nifti1Image(array.astype(np.int16), affine), tmp_path / row[name])
+        rows.append(row)
+    lists = {"labels": {"0": "background", "1": "lung"}, "training": rows[:3], "validation": rows[2:], "test": rows[2:]}
+    (tmp_path / "list.json").write_text(json.dumps(lists))
+    options = {
+        "datalist": str(tmp_path / "list.json"), "dataset_dir": str(tmp_path), "class_names": ["background", "lung"],
+        "class_values": [0, 1], "exclusive": True,
+    }  # fmt: skip
+    bundle.train(batch_size=1, **options)
+    assert "lung" in bundle.evaluate(**options)
 
 
 def test_pretrained_encoder_is_loaded_and_wrong_sizes_are_refused(

@@ -127,6 +127,18 @@ def test_own_list_of_a_fraction_is_taken_and_an_empty_class_in_it_refused(tmp_pa
         load_labelled_rows(path, ["training"], NAMES, label_fraction=10)
 
 
+def test_own_list_of_a_fraction_without_training_rows_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {"training": BOTH * 3, "validation": BOTH, "training_10": [None] * 4})
+    with pytest.raises(ValueError, match=r"The list training_10 .* must have rows with labels"):
+        load_labelled_rows(path, ["training"], NAMES, label_fraction=10)
+
+
+def test_policy_of_a_class_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {"training": BOTH * 3, "validation": BOTH})
+    with pytest.raises(ValueError, match="uncertain must name classes among a, b, c, got 'A'"):
+        load_labelled_rows(path, ["training"], NAMES, uncertain={"A": "ones"})
+
+
 def test_drawn_fractions_are_nested_by_patient_and_keep_every_class(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

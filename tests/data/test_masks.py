@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from monai_unimedi.data.check_masks import check_masks
+from monai_unimedi.data.datalist import datalist_digest
 from monai_unimedi.data.masks import MaskClasses, load_masked_rows, mask_classes
 
 SHAPE = (6, 5, 4)
@@ -113,9 +114,27 @@ def test_class_absent_from_training_stops_and_from_validation_warns(masked: Call
     ]
 
 
+def test_mask_of_several_rows_is_compared_with_each_image(masked: Callable[..., Any], tmp_path: Path) -> None:
+    rows = masked(good())
+    for row, (shape, affine) in zip(rows["training"], [((6, 5, 3), AFFINE), (SHAPE, shifted())]):
+        volume(Path(row["image"]), np.ones(shape, np.int16), affine)
+        row["label"] = rows["validation"][0]["label"]
+    message = r"2 masks or classes .*ct0: the mask is 6 x 5 x 4, the image 6 x 5 x 3; ct1: mask and image lie"
+    with pytest.raises(ValueError, match=message):
+        check_masks(rows, ORGANS, 3)
+
+
+def test_image_with_a_time_axis_is_refused_and_one_that_cannot_be_read(masked: Callable[..., Any]) -> None:
+    rows = masked(good())
+    volume(Path(rows["training"][0]["image"]), np.ones((*SHAPE, 2), np.int16))
+    Path(rows["training"][1]["image"]).write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"ct0: the image must have 3 axes, it is 6 x 5 x 4 x 2; ct1: its image"):
+        check_masks(rows, ORGANS, 3)
+
+
 def test_other_classes_than_the_network_has_name_the_options(masked: Callable[..., Any], tmp_path: Path) -> None:
     rows = masked(good())
-    with pytest.raises(ValueError, match=r"--class_values '\[0, 1, 2\]' --exclusive true --out_channels 3"):
+    with pytest.raises(ValueError, match=r"--class_values '\[0, 1, 2\]' --exclusive true\."):
         check_masks(rows, MaskClasses(["lesion"], [0], False), 3, tmp_path / "list.json")
     assert mask_classes(tmp_path / "list.json") == ORGANS
 
@@ -189,3 +208,17 @@ def test_list_without_masks_or_names_is_refused(tmp_path: Path) -> None:
     (tmp_path / "l.json").write_text(json.dumps({"training": [{"image": "x.png", "label": "m.png"}]}))
     with pytest.raises(ValueError, match="must name its masks' numbers"):
         mask_classes(tmp_path / "l.json")
+
+
+def test_judging_the_validation_rows_is_said(masked: Callable[..., Any], tmp_path: Path, caplog: Any) -> None:
+    masked(good())
+    load_masked_rows(tmp_path / "list.json", ["training", "validation"])
+    assert not caplog.text
+    load_masked_rows(tmp_path / "list.json", ["test"])
+    assert "No test list: the validation rows" in caplog.text
+
+
+def test_digest_stays_where_the_folder_of_masks_moves() -> None:
+    one, other = ([{"id": "a", "image": f"{folder}/a.nii", "label": f"{folder}/m.nii"}] for folder in ("x", "../y"))
+    assert datalist_digest(one) == datalist_digest(other)
+    assert datalist_digest(one) != datalist_digest([{**one[0], "label": "x/n.nii"}])

@@ -29,6 +29,7 @@ def xray_case(name: str) -> dict[str, Any]:
 
 def test_table_and_labels_say_what_the_files_hold(tmp_path: Path) -> None:
     writer = MaskWriter(tmp_path, ["nodule", "effusion"], [0, 1], False)
+    writer.start([])
     writer.finish([writer(xray_case("deeper/a.png")), writer(xray_case("deeper/a.jpg")), writer(xray_case("../b.png"))])
     with (tmp_path / "segments.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -104,5 +105,8 @@ def test_dicom_seg_of_another_file_is_refused(tmp_path: Path) -> None:
         "pred": MetaTensor(torch.zeros(1, 4, 4, 4, dtype=torch.uint8), affine=torch.eye(4)),
         "image": MetaTensor(torch.zeros(1, 4, 4, 4), meta={"filename_or_obj": str(tmp_path / "ct.nii")}),
     }
+    writer = MaskWriter(tmp_path, ["a"], [0], False, ".dcm")
     with pytest.raises(ValueError, match="folder of DICOM slices"):
-        MaskWriter(tmp_path, ["a"], [0], False, ".dcm")(case)
+        writer(case)
+    with pytest.raises(ValueError, match=r"folder of DICOM slices, /a/x\.nii, /a/y\.nii are none"):
+        writer.start([{"image": "/a/x.nii"}, {"image": str(tmp_path)}, {"image": "/a/y.nii"}])

@@ -252,6 +252,14 @@ def test_own_weights_load_into_any_network_with_a_tower(tmp_path: Path, form: st
         assert torch.equal(downstream["encoder"](volume), source(volume))
 
 
+def test_own_weights_of_another_number_of_heads_are_refused(tmp_path: Path) -> None:
+    torch.save(image_encoder().state_dict(), tmp_path / "model.pt")
+    load_encoder_weights(image_encoder(), tmp_path / "model.pt")
+    (tmp_path / "encoder.json").write_text(json.dumps({"sizes": {"num_heads": 8}}))
+    with pytest.raises(ValueError, match="num_heads must be the checkpoint's 8, got"):
+        load_encoder_weights(image_encoder(), str(tmp_path / "model.pt"))
+
+
 def test_bare_tower_takes_a_towers_weights_and_gives_them() -> None:
     source, own = randomised(image_encoder()), network()
     summary = load_encoder_weights(own, source.state_dict())
