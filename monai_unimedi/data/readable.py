@@ -10,7 +10,6 @@ from typing import Any
 import monai.data
 from torch.utils.data import Dataset, Subset
 
-from monai_unimedi.root_cause import root_cause
 from monai_unimedi.transforms.checks import RowError
 
 __all__ = ["CollateReadable", "NamedRows", "ReadableRows", "readable_subset"]
@@ -29,8 +28,8 @@ class NamedRows(monai.data.Dataset):
         try:
             return super().__getitem__(index)
         except Exception as error:
-            row = self.data[index]
-            raise RowError(f"id {row.get('id')!r}, path {str(row.get('image'))!r}: {root_cause(error)}") from error
+            row, cause = self.data[index], error.__cause__ or error  # MONAI's own names the transform alone
+            raise RowError(f"id {row.get('id')!r}, path {str(row.get('image'))!r}: {cause}") from error
 
 
 class ReadableRows(Dataset):

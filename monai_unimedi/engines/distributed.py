@@ -70,7 +70,7 @@ def gather_lists(values: Sequence[str]) -> list[str]:
 
 
 def average_buffers(network: nn.Module) -> None:
-    """Floating-point buffers become their averages over ranks: running means that each rank moved by its own rows."""
+    """Floating-point buffers become their averages over ranks: sums and means that each rank made of its own rows."""
     buffers = [buffer for buffer in unwrap(network).buffers() if buffer.is_floating_point()]
     if world_size() == 1 or not buffers:
         return

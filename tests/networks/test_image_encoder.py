@@ -186,8 +186,7 @@ def test_debiased_maps_are_what_exceeds_the_usual_volume(encoder: UniMediImageEn
     debiased = UniMediImageEncoder(**SMALL, debiased=True).eval()
     debiased.load_state_dict(encoder.state_dict())
     usual, seen = torch.rand(4, 1, 48, 48, 8), torch.rand(2, 1, 48, 48, 8)
-    debiased.selector.momentum = 0.0
-    debiased.selector.update_mean(encoder.attention_map(usual))
+    debiased.selector.place_mean.copy_(debiased.selector.places(encoder.attention_map(usual)).mean(0))
     mean = debiased.selector.usual((4, 4, 8)) / 128
     above = (encoder.attention_map(seen) - mean).clamp(min=0)
     expected = above / above.sum((1, 2, 3), keepdim=True)

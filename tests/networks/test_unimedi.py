@@ -177,11 +177,14 @@ def test_training_moves_the_mean_attention_of_both_towers_where_the_teacher_scor
     model, batch = network(), sources()
     usual = model.teacher.volume_attention(batch["3d"]["image"]).mean(0)
     for tower in (model.student, model.teacher):
-        tower.selector.debiased, tower.selector.momentum = True, 0.0
+        tower.selector.debiased = True
     model.eval()(batch, distill=False)
     model.train()(batch, distill=False, slice_scores={"3d": torch.rand(3, 16)})
+    model.update_teacher(0.9)
     assert not model.teacher.selector.place_mean.any()
     model(batch, distill=False)
+    assert not model.teacher.selector.place_mean.any()
+    model.update_teacher(0.9)
     for tower in (model.student, model.teacher):
         torch.testing.assert_close(tower.selector.usual(usual.shape), usual * usual.numel())
 

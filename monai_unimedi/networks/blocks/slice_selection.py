@@ -31,7 +31,6 @@ class SliceSelector(nn.Module):
         reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
         debiased: score by what exceeds the running mean attention at the same place. Open; off by default.
         num_places: bins (X, Y, Z) of that running mean; those of any grid are the nearest.
-        momentum: its momentum.
 
     Raises:
         ValueError: When ``rule`` or ``reduction`` is unknown, or ``num_selected_slices`` is negative.
@@ -46,7 +45,6 @@ class SliceSelector(nn.Module):
         reduction: str = "mean",
         debiased: bool = False,
         num_places: Tuple[int, int, int] = (16, 16, 32),
-        momentum: float = 0.99,
     ) -> None:
         super().__init__()
         if rule not in RULES:
@@ -59,7 +57,6 @@ class SliceSelector(nn.Module):
         self.rule = rule
         self.reduction = reduction
         self.debiased = debiased
-        self.momentum = momentum
         self.register_buffer("place_mean", torch.zeros(num_places))
 
     def usual(self, grid: Tuple[int, int, int]) -> torch.Tensor:
@@ -80,11 +77,10 @@ class SliceSelector(nn.Module):
         return attention.amax((1, 2)) if self.reduction == "max" else attention.mean((1, 2))
 
     @torch.jit.unused
-    def update_mean(self, attention: torch.Tensor) -> None:
-        """Move the running mean towards a batch's attention (B, gx, gy, S) before ``excess``."""
-        relative = attention.mean(0) * attention[0].numel()
-        bins = F.interpolate(relative[None, None], size=self.place_mean.shape, mode="nearest-exact")[0, 0]
-        self.place_mean.lerp_(bins.to(self.place_mean.dtype), 1 - self.momentum)
+    def places(self, attention: torch.Tensor) -> torch.Tensor:
+        """Attention (B, gx, gy, S) before ``excess``, as what ``place_mean`` is the mean of: (B, *num_places)."""
+        relative = attention[:, None].to(self.place_mean.dtype) * attention[0].numel()
+        return F.interpolate(relative, size=self.place_mean.shape, mode="nearest-exact")[:, 0]
 
     def select(self, scores: torch.Tensor, sample_seed: torch.Tensor) -> torch.Tensor:
         """The selected slices, in anatomical order.

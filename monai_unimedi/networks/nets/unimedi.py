@@ -17,12 +17,14 @@ from torch import nn
 
 from monai_unimedi.networks.blocks.encoder_block import EncoderBlock
 from monai_unimedi.networks.blocks.heads import DistillationHead
+from monai_unimedi.networks.blocks.running_mean import RunningMean
 from monai_unimedi.networks.blocks.token_masking import random_token_mask
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 
 __all__ = ["UniMedI"]
 
 MIN_TEMPERATURE = 0.01
+REMEMBERED_VOLUMES = 1600  # in the mean attention of volumes; the demo scores about 11 a step
 
 
 class UniMedI(nn.Module):
@@ -78,12 +80,17 @@ class UniMedI(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher_head = copy.deepcopy(self.student_head).requires_grad_(False)
+        self.volume_attention = RunningMean(image_encoder.selector.place_mean.shape, REMEMBERED_VOLUMES)
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
-        """Move the teacher: teacher <- momentum * teacher + (1 - momentum) * student."""
+        """Move the teacher: teacher <- momentum * teacher + (1 - momentum) * student; and both towers' mean attention
+        by the volumes scored since the last time."""
         for teacher, student in ((self.teacher, self.student), (self.teacher_head, self.student_head)):
             torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1 - momentum)
+        mean, share = self.volume_attention.take()
+        for tower in (self.student, self.teacher):
+            tower.selector.place_mean.lerp_(mean, share)
 
     @torch.no_grad()
     def reset_teacher(self) -> None:
@@ -147,7 +154,7 @@ class UniMedI(nn.Module):
 
     @torch.no_grad()
     def teacher_slice_scores(self, image: torch.Tensor, num_parts: int = 1) -> torch.Tensor:
-        """``slice_scores`` (B, S) by the teacher; keeps the running mean attention of both towers, if debiased.
+        """``slice_scores`` (B, S) by the teacher; in training their attention is kept for the mean, if debiased.
 
         The volumes are read in ``num_parts`` parts, one after the other.
         """
@@ -156,8 +163,7 @@ class UniMedI(nn.Module):
         selector = self.teacher.selector
         scores = selector.scores(selector.excess(attention))
         if self.training and selector.debiased:
-            selector.update_mean(attention)
-            self.student.selector.place_mean.copy_(selector.place_mean)
+            self.volume_attention.add(selector.places(attention))
         return scores
 
     def encode_pair(
