@@ -80,7 +80,7 @@ class UniMedI(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher_head = copy.deepcopy(self.student_head).requires_grad_(False)
-        self.volume_attention = RunningMean(image_encoder.selector.place_mean.shape, REMEMBERED_VOLUMES)
+        self.attention_mean = RunningMean(image_encoder.selector.place_mean.shape, REMEMBERED_VOLUMES)
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
@@ -88,7 +88,7 @@ class UniMedI(nn.Module):
         by the volumes scored since the last time."""
         for teacher, student in ((self.teacher, self.student), (self.teacher_head, self.student_head)):
             torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1 - momentum)
-        mean, share = self.volume_attention.take()
+        mean, share = self.attention_mean.take()
         for tower in (self.student, self.teacher):
             tower.selector.place_mean.lerp_(mean, share)
 
@@ -163,7 +163,7 @@ class UniMedI(nn.Module):
         selector = self.teacher.selector
         scores = selector.scores(selector.excess(attention))
         if self.training and selector.debiased:
-            self.volume_attention.add(selector.places(attention))
+            self.attention_mean.add(selector.places(attention))
         return scores
 
     def encode_pair(
