@@ -6,8 +6,8 @@
 Ours: the bundle's engine with ``paper.json``'s losses, clipping and AdamW, distillation and teacher update included,
 the masked view encoded by its visible tokens alone, reports padded to the longest of the batch. Peers: a CLIP step
 with this package's own towers, and open_clip's step (``pip install ".[peers]"``, in an environment of its own: it
-needs torchvision), each with reports padded to 256 tokens and to the longest. One precision and one optimizer. What a
-step costs whatever its batch, the optimizer and the teacher, is ours the more: fewer rows make it weigh more.
+needs torchvision), each with reports padded to 256 tokens and to the longest. One precision and one optimizer. The
+optimizer and the teacher's update cost the same whatever the batch: with fewer rows they weigh more.
 """
 
 from __future__ import annotations

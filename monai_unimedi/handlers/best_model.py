@@ -30,9 +30,9 @@ class BestModel:
     """Writes `<model_dir>/model.pt` and `<model_dir>/text/` at each improvement of the validator's key
     metric.
 
-    Attach it to the validator and to the trainer: if there was no validation, or its metric was the same each time
-    (such as Dice of a list without lesions), the last weights are written when the training ends. The best metric is
-    its state, so that a resumed run compares with it. Rank 0 only.
+    Attach it to the validator and to the trainer: if there was no validation, or its metric was the same each of
+    several times (such as Dice of a list without lesions), the last weights are written when the training ends. The
+    best metric is its state, so that a resumed run compares with it. Rank 0 only.
 
     Args:
         model_dir: where the files go.
@@ -57,7 +57,8 @@ class BestModel:
         self.card = card
         self.best_metric: float | None = None
         self.best_epoch: int | None = None
-        self.has_moved = False
+        self.num_validations = 0
+        self.is_flat = False
         self._validator: Any = None
 
     def attach(self, engine: Any) -> None:
@@ -74,14 +75,15 @@ class BestModel:
         value = engine.state.metrics.get(name)
         if value is None or math.isnan(value):
             return
-        self.has_moved |= self.best_metric is not None and float(value) != self.best_metric
+        self.is_flat = float(value) == self.best_metric and (self.is_flat or self.num_validations == 1)
+        self.num_validations += 1
         if self.best_metric is None or engine.metric_cmp_fn(float(value), self.best_metric):
             self.best_metric, self.best_epoch = float(value), engine.state.epoch
             logger.info("Best %s so far: %.4f (epoch %d).", name, self.best_metric, self.best_epoch)
             self.save()
 
     def _completed(self, engine: Any) -> None:
-        if self.best_metric is None or not self.has_moved:
+        if self.best_metric is None or self.is_flat:
             self.save()
 
     def save(self) -> None:
@@ -112,13 +114,14 @@ class BestModel:
         shutil.rmtree(before, ignore_errors=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Best metric, its epoch, and whether the metric was ever another."""
-        return {"best_metric": self.best_metric, "best_epoch": self.best_epoch, "has_moved": self.has_moved}
+        """Best metric, its epoch, the validations so far, and whether all of several had one metric."""
+        names = ("best_metric", "best_epoch", "num_validations", "is_flat")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over the best metric, for the validator too."""
         self.best_metric, self.best_epoch = state["best_metric"], state["best_epoch"]
-        self.has_moved = state.get("has_moved", True)
+        self.num_validations, self.is_flat = state.get("num_validations", 2), state.get("is_flat", False)
         self._tell_validator()
 
     def _tell_validator(self) -> None:

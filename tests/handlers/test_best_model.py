@@ -48,9 +48,9 @@ class ToyValidator(Evaluator):
         return None
 
 
-def validated_run(folder: Path) -> tuple[ToyRun, BestModel]:
+def validated_run(folder: Path, interval: int = 1) -> tuple[ToyRun, BestModel]:
     validator = ToyValidator(ScoreOfEpoch())
-    run = ToyRun(folder, handlers=(ValidationHandler(1, validator),))
+    run = ToyRun(folder, handlers=(ValidationHandler(interval, validator, epoch_level=True),))
     text = f"epoch {{}} of {folder.name}"
     best = BestModel(
         folder / "models",
@@ -79,7 +79,7 @@ def test_weights_of_the_best_epoch_are_kept(tmp_path: Path) -> None:
     assert same(saved, weights[2])
     assert (tmp_path / "models" / "text" / "config.json").read_text().startswith("epoch 2")
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["model.pt", "text"]
-    assert best.state_dict() == {"best_metric": 0.5, "best_epoch": 2, "has_moved": True}
+    assert best.state_dict() == {"best_metric": 0.5, "best_epoch": 2, "num_validations": 4, "is_flat": False}
 
 
 def test_restarted_run_compares_with_the_best_of_before(tmp_path: Path) -> None:
@@ -103,6 +103,14 @@ def test_last_weights_are_written_where_the_metric_tells_nothing(
     run.run()
     saved = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     assert same(saved, run.network.student.state_dict())
+
+
+def test_the_only_validated_weights_stay(tmp_path: Path) -> None:
+    run, best = validated_run(tmp_path, interval=3)
+    run.run()
+    assert run.trainer.state.epoch > 3 and best.best_epoch == 3
+    saved = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert not same(saved, run.network.student.state_dict())
 
 
 def test_a_metric_that_is_no_number_at_first_does_not_stay_the_best(
