@@ -16,6 +16,7 @@ from torch import Tensor
 
 from monai_unimedi.engines import UniMediPretrainer
 from monai_unimedi.engines.gradient_cache import GradientCache
+from monai_unimedi.handlers import TeacherUpdate
 from monai_unimedi.losses import ImageTextLoss, SelfDistillationLoss, UniMediLoss
 from tests.engines.test_pretrainer import toy_trainer
 from tests.engines.test_ranks import start_ranks, train_ranks
@@ -66,7 +67,6 @@ def train(
     network = unimedi(**options).to(dtype)
     for tower in (network.student, network.teacher):
         tower.selector.debiased = debiased
-        tower.selector.momentum = 0.5
     loss_options = {"centring": "centre", "joint_contrast": False, **(loss or {})}
     distillation = SelfDistillationLoss(10, centring=loss_options["centring"]).to(dtype)
     objective = UniMediLoss(ImageTextLoss(), distillation, joint_contrast=loss_options["joint_contrast"])
@@ -80,7 +80,9 @@ def train(
         gradient_cache_chunks=chunks,
         **trainer_options,
     )
+    TeacherUpdate(0.9, 0.9).attach(trainer)
     trainer.run()
+    assert bool(network.teacher.selector.place_mean.any()) is debiased
     gradients = {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
     return {
         "state": {**network.state_dict(), **objective.state_dict()},
