@@ -13,6 +13,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+from PIL import Image
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -167,6 +168,20 @@ def test_points_follow_the_axes_of_the_file(client: Any, instance: Any, tmp_path
 def test_points_of_an_xray_lie_on_it(client: Any) -> None:
     (found,) = points(client, "xray_1", "Cardiomegaly.")
     assert all(0 <= value < 72 for value in found["position"][:2])
+
+
+def test_points_of_a_large_jpeg_lie_where_those_of_the_same_png_do(client: Any, tmp_path: Path) -> None:
+    """Of a large JPEG less is decoded."""
+    grey = np.kron(np.random.default_rng(0).integers(0, 255, (8, 6)), np.ones((100, 100))).astype(np.uint8)
+    found = {}
+    for name in ("large.png", "large.jpg"):
+        Image.fromarray(grey).save(tmp_path / name)
+        data = {"params": json.dumps({"text": "Cardiomegaly.", "topk": 1000})}
+        sent = {"file": (name, (tmp_path / name).read_bytes())}
+        answer = client.post("/infer/findings?output=image", files=sent, data=data)
+        found[name] = sorted(point["position"] for point in answer.json()["markups"][0]["controlPoints"])
+    assert np.abs(np.asarray(found["large.png"])).max(0)[:2] == pytest.approx((550, 750), abs=60)
+    assert np.allclose(found["large.jpg"], found["large.png"], atol=0.01)
 
 
 def test_empty_text_is_refused(client: Any) -> None:

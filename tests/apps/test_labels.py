@@ -82,6 +82,32 @@ def test_numbers_beyond_the_names_are_read_by_idx() -> None:
     assert class_numbers(info, {}, CLASSES, [7]) == {2: 1, 7: 2}
 
 
+@pytest.mark.parametrize(
+    ("indices", "present", "expected"),
+    [
+        ((2, 3), [2, 3], {2: "a", 3: "b"}),
+        ((2, 3), [1, 2], {1: "a", 2: "b"}),
+        ((2, 3), [3], {2: "a", 3: "b"}),
+        ((1, 2), [2], {1: "a", 2: "b"}),
+        ((1, 3), [1], {1: "a", 2: "b"}),
+    ],
+    ids=["idx are the numbers", "places among more", "only the last is drawn", "both alike", "alike where it matters"],
+)
+def test_segments_are_named_by_idx_or_by_place(indices: Any, present: list[int], expected: Any) -> None:
+    from unimedi_label.labels import segment_names
+
+    assert segment_names([{"name": n, "idx": i} for n, i in zip("ab", indices)], present) == expected
+
+
+def test_names_that_can_be_read_in_two_ways_are_refused(tmp_path: Path) -> None:
+    from unimedi_label.labels import check_names
+
+    label = label_of(tmp_path / "label.nii.gz", np.full((3, 3, 3), 2, np.uint8), np.eye(4))
+    info = {"label_info": [{"name": "consolidation", "idx": 2}, {"name": "ground_glass", "idx": 3}]}
+    with pytest.raises(ValueError, match="2 in the label is consolidation by the idx .* and ground_glass by the place"):
+        check_names(label, info)
+
+
 def test_names_in_a_seg_nrrd_are_read(volume: Path, tmp_path: Path) -> None:
     from unimedi_label.labels import read_label
 

@@ -26,7 +26,7 @@ from monai_unimedi.transforms.report import ReportText
 from . import RESEARCH_USE
 from .cases import SOURCES, Cases
 from .devices import chosen_device, device_names, turn_on
-from .images import dimension_of, own_file, picture_grid
+from .images import dimension_of, own_file, picture_grid, picture_size
 from .strategies import positive_number
 
 __all__ = ["FindingsTask", "find_places", "write_markups"]
@@ -105,8 +105,7 @@ def _patches(scores: np.ndarray, seen: Any, path: Path, cases: Cases) -> list[di
     number = np.arange(1, columns * rows + 1, dtype=np.float32).reshape(columns, rows)
     side = seen.shape[1] // columns, seen.shape[2] // rows
     shown = np.kron(number, np.ones(side, dtype=np.float32))[None]
-    picture = [int(n) for n in seen.applied_operations[-1]["orig_size"]]
-    shown = np.asarray(undo.scale.restore(shown, picture, "nearest"))[0]
+    shown = np.asarray(undo.scale.restore(shown, list(picture_size(path)), "nearest"))[0]
     grid = picture_grid(path)
     places = []
     for i in range(columns):

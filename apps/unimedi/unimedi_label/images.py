@@ -14,7 +14,7 @@ from monai_unimedi.data.discover import source_of
 from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray
 
-__all__ = ["check_image", "dimension_of", "image_file", "own_file", "picture_grid"]
+__all__ = ["check_image", "dimension_of", "image_file", "own_file", "picture_grid", "picture_size"]
 
 KINDS = {2: "an X-ray", 3: "a CT"}
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -71,11 +71,22 @@ def own_file(path: Path) -> Path:
 
 def picture_grid(path: str | os.PathLike) -> np.ndarray:
     """Voxel-to-world matrix (4, 4), RAS, mm, of an X-ray as viewers place it: as one slice, by what ITK reads."""
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(os.fspath(path))
-    reader.ReadImageInformation()
+    reader = _header(path)
     size = reader.GetDimension()
     matrix = np.eye(4)
     turn = np.asarray(reader.GetDirection()).reshape(size, size) @ np.diag(reader.GetSpacing())
     matrix[:size, :size], matrix[:size, 3] = turn, reader.GetOrigin()
     return _LPS_TO_RAS @ matrix
+
+
+def picture_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Columns and rows of an X-ray's file, of which a reader may decode a part of the resolution."""
+    columns, rows = _header(path).GetSize()[:2]
+    return int(columns), int(rows)
+
+
+def _header(path: str | os.PathLike) -> SimpleITK.ImageFileReader:
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(os.fspath(path))
+    reader.ReadImageInformation()
+    return reader

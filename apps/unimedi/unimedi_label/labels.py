@@ -25,7 +25,7 @@ from monai_unimedi.transforms.load_xray import LoadXray
 
 from . import RESEARCH_USE
 
-__all__ = ["LABEL_FILES", "class_numbers", "mask_for_training", "present_numbers", "read_label", "segment_names"]
+__all__ = ["LABEL_FILES", "check_names", "class_numbers", "mask_for_training", "present_numbers", "read_label", "segment_names"]
 
 logger = logging.getLogger(__name__)
 LABEL_FILES = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".mha", ".png")
@@ -77,16 +77,41 @@ def present_numbers(path: Path) -> list[int]:
     return [int(number) for number in np.unique(read_label(path)[0]) if number]
 
 
+def check_names(path: Path, info: Mapping[str, Any]) -> None:
+    """Reads a label, and what it calls its numbers.
+
+    Raises:
+        ValueError: When it cannot be read, or the names can be read in two ways.
+    """
+    numbers, _, own = read_label(path)
+    class_numbers(info, own, [], [int(number) for number in np.unique(numbers) if number])
+
+
 def segment_names(sent: Sequence[Mapping[str, Any]], present: Sequence[int]) -> dict[int, str]:
     """What a viewer calls the numbers of its label.
 
-    A viewer numbers its segments 1, 2, ... in their order, without those that it leaves out, whatever ``idx`` it sends;
-    where a label has larger numbers than there are names, ``idx`` is what they mean.
+    3D Slicer numbers the segments of a label 1, 2, ... in their order, without those that it leaves out, and sends as
+    ``idx`` their places among all; others send as ``idx`` the numbers themselves. Which it is, the numbers tell.
+
+    Args:
+        sent: ``{"name", "idx"}`` each.
+        present: numbers in the label.
+
+    Raises:
+        ValueError: When both readings fit and give other names.
     """
     order = sorted(sent, key=lambda one: int(one.get("idx") or one.get("id") or one.get("labelID") or 0))
-    if present and max(present) > len(order):
-        return {int(one["idx"]): str(one["name"]) for one in order if one.get("idx")}
-    return {number: str(one["name"]) for number, one in enumerate(order, start=1)}
+    by_place = {number: str(one["name"]) for number, one in enumerate(order, start=1)}
+    by_idx = {int(one["idx"]): str(one["name"]) for one in order if one.get("idx")}
+    fits_place, fits_idx = (set(present) <= names.keys() for names in (by_place, by_idx))
+    if fits_place and fits_idx and any(by_place[number] != by_idx[number] for number in present):
+        number = next(number for number in present if by_place[number] != by_idx[number])
+        raise ValueError(
+            f"{number} in the label is {by_idx[number]} by the idx that was sent and {by_place[number]} by the place "
+            "among the segments: send idx 1, 2, ... for all segments, the empty ones too, or a .seg.nrrd with names."
+        )
+    is_beyond = bool(present) and max(present) > len(order)
+    return by_idx if is_beyond or (fits_idx and not fits_place) else by_place
 
 
 def class_numbers(

@@ -18,7 +18,7 @@ from monailabel.utils.others.generic import remove_file
 
 from .checks import IMAGE_FILES, check_id, json_object, known_image, only, received_file
 from .images import check_image as read_image
-from .labels import LABEL_FILES, read_label
+from .labels import LABEL_FILES, check_names
 
 __all__ = ["router"]
 
@@ -82,7 +82,7 @@ def save_label(
     path = received_file(label, (*LABEL_FILES, ".bin") if is_remote else LABEL_FILES)
     try:
         if path.suffix != ".bin":
-            read_label(path)
+            check_names(path, info)
         if is_remote and not info.get("label_info"):
             raise HTTPException(400, "params.label_info must name the segments, for DICOM SEG.")
         info["user"] = user.username
