@@ -25,11 +25,11 @@ from monailabel.interfaces import app as monailabel_app  # noqa: E402
 from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask  # noqa: E402
 from monailabel.tasks.activelearning.random import Random  # noqa: E402
-from monailabel.tasks.scoring.dice import Dice  # noqa: E402
 from unimedi_label.cases import Cases  # noqa: E402
 from unimedi_label.checks import one_sentence  # noqa: E402
 from unimedi_label.devices import chosen_device  # noqa: E402
 from unimedi_label.findings import FindingsTask  # noqa: E402
+from unimedi_label.guess_dice import GuessDice  # noqa: E402
 from unimedi_label.images import dimension_of  # noqa: E402
 from unimedi_label.scoring import Novelty, UncertaintyScore  # noqa: E402
 from unimedi_label.segmentation import SegmentationTask  # noqa: E402
@@ -59,7 +59,7 @@ class UniMediLabel(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, str]) -> None:
         self.cases: Cases
         self.options = dict(conf or {})
-        model_dir = Path(self.options.get("model_dir") or Path(app_dir) / "model")
+        model_dir = Path(self.options.get("model_dir") or Path(app_dir) / "model").resolve()
         self.weights = {name: self._weights(name, model_dir) for name in MODELS}
         for weights in self.weights.values():
             weights.ensure()
@@ -77,16 +77,16 @@ class UniMediLabel(MONAILabelApp):
     def _weights(self, name: str, model_dir: Path) -> BundleWeights:
         bundle, _, key = MODELS[name]
         labels = [one.strip() for one in self.options.get(key, "").split(",") if one.strip()]
-        bundles = Path(self.options.get("bundles") or ROOT / "bundles")
+        bundles = Path(self.options.get("bundles") or ROOT / "bundles").resolve()
         folder = bundle_folder(bundles, bundle)
         given = self.options.get("trained")
-        trained = (Path(given) / bundle if given else folder) / "models"
+        trained = (Path(given).resolve() / bundle if given else folder) / "models"
         found = trained if trained.is_dir() else None
         return BundleWeights(model_dir / name, folder, self._encoder(), labels, found)
 
     def _encoder(self) -> Path:
         given = self.options.get("encoder")
-        found = [Path(given)] if given else [path for path in ENCODERS if (path / "encoder.json").is_file()]
+        found = [Path(given).resolve()] if given else [path for path in ENCODERS if (path / "encoder.json").is_file()]
         if not found or not (found[0] / "encoder.json").is_file():
             raise FileNotFoundError(
                 "The app needs a pre-trained encoder: run `make demo`, or name the folder that a pre-training wrote: "
@@ -148,7 +148,7 @@ class UniMediLabel(MONAILabelApp):
 
     def init_scoring_methods(self) -> dict[str, Any]:
         models = {task.dimension: task for task in self.segmenters.values()}
-        return {"dice": Dice(), "novelty": Novelty(self.cases), "uncertainty": UncertaintyScore(models)}
+        return {"dice": GuessDice(models), "novelty": Novelty(self.cases), "uncertainty": UncertaintyScore(models)}
 
     def init_batch_infer(self) -> Callable[..., Any]:
         return OfItsKind({name: MODELS[name][1] for name in MODELS})

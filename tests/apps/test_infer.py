@@ -20,9 +20,9 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 def turned(axes: str, spacing: tuple[float, float, float], degrees: float = 0.0) -> np.ndarray:
     """Voxel-to-world matrix (RAS) of a volume with these axes, turned about the patient's long axis."""
-    matrix = nibabel.orientations.inv_ornt_aff(
-        nibabel.orientations.axcodes2ornt(tuple(axes)), (20, 20, 20)
-    ) @ np.diag([*spacing, 1])
+    matrix = nibabel.orientations.inv_ornt_aff(nibabel.orientations.axcodes2ornt(tuple(axes)), (20, 20, 20)) @ np.diag(
+        [*spacing, 1]
+    )
     angle = np.deg2rad(degrees)
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]

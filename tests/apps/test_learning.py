@@ -252,6 +252,146 @@ def test_trained_weights_take_the_place_of_untrained_ones(encoder_dir: Path, tmp
     fresh.ensure()
     assert fresh.file.read_bytes() == (tmp_path / "trained" / "model.pt").read_bytes()
     assert fresh.stats()["weights"] == "trained bundle segmentation_3d"
-    torch.save({}, tmp_path / "trained" / "model.pt")
-    fresh.ensure()
-    assert fresh.file.read_bytes() != (tmp_path / "trained" / "model.pt").read_bytes()
+
+
+def saved(folder: Path, template: Path, value: float) -> Path:
+    """Weights of one value, with the card of a template."""
+    shutil.copytree(template, folder)
+    state = torch.load(folder / "model.pt", weights_only=True)
+    torch.save({name: torch.full_like(tensor, value) for name, tensor in state.items()}, folder / "model.pt")
+    return folder
+
+
+def value_of(weights: Any) -> float:
+    return float(next(iter(torch.load(weights.file, weights_only=True).values())).flatten()[0])
+
+
+def test_weights_of_another_start_replace_ones_that_were_not_fine_tuned(
+    encoder_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from unimedi_label.weights import BundleWeights
+
+    bundle = Path(__file__).resolve().parents[2] / "bundles" / "segmentation_3d"
+    first = BundleWeights(tmp_path / "w", bundle, encoder_dir)
+    first.ensure()
+    before = first.file.read_bytes()
+    first.ensure()
+    assert first.file.read_bytes() == before and not (first.folder / "previous").exists()
+    other = saved(tmp_path / "other", encoder_dir, 0.25)
+    BundleWeights(tmp_path / "w", bundle, other).ensure()
+    state = torch.load(first.file, weights_only=True)
+    assert (state["encoder.vit.blocks.0.mlp.linear1.weight"] == 0.25).all()
+    folders = [saved(tmp_path / f"t{value}", tmp_path / "w", value) for value in (1, 2)]
+    for folder in (*folders, folders[0]):
+        weights = BundleWeights(tmp_path / "w", bundle, encoder_dir, trained=folder)
+        weights.ensure()
+        assert value_of(weights) == float(folder.name[1])
+    weights.remember_split(["a"], ["b"], True)
+    weights.publish(saved(tmp_path / "t3", tmp_path / "w", 3), {"weights": "fine-tuned on 1 labels"})
+    BundleWeights(tmp_path / "w", bundle, encoder_dir, trained=folders[0]).ensure()
+    assert value_of(weights) == 3 and not caplog.records
+    BundleWeights(tmp_path / "w", bundle, encoder_dir, trained=folders[1]).ensure()
+    assert value_of(weights) == 3 and "keeps its weights" in caplog.text
+    assert weights.split() == {"trained": ["a"], "judged": ["b"]}
+
+
+def test_what_the_weights_have_learnt_is_not_judged_on() -> None:
+    from unimedi_label.training import split_cases
+
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        trained: set[str] = set()
+        judged: list[str] = []
+        ids: list[str] = []
+        for _ in range(5):
+            ids += [str(rng.integers(1 << 40)) for _ in range(4)]
+            present = {case: {int(case) % 3} for case in ids}
+            training, validation = split_cases(ids, 0.25, present, trained, judged)
+            assert sorted(training + validation) == sorted(ids) and training and validation
+            assert not trained & set(validation)
+            trained, judged = trained | set(training), validation
+    assert split_cases(["a", "b"], 0.25, None, ["a", "b"]) == split_cases(["a", "b"], 0.25)
+
+
+def test_published_weights_remember_what_they_learnt(encoder_dir: Path, tmp_path: Path) -> None:
+    from unimedi_label.weights import BundleWeights
+
+    weights = BundleWeights(tmp_path, tmp_path)
+    weights.remember_split(["a", "b"], ["c"], False)
+    assert weights.split() == {"trained": [], "judged": ["c"]}
+    weights.remember_split(["a"], ["c", "b"], True)
+    weights.remember_split(["d"], ["c"], True)
+    assert weights.split() == {"trained": ["a", "d"], "judged": ["c"]}
+
+
+def test_training_reads_the_numbers_that_its_masks_have(
+    client: Any, save_label: Any, instance: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
+    """The network's owner may have 0 and 255."""
+    from unimedi_label import training
+    from unimedi_label.weights import BundleWeights
+
+    bundle = Path(__file__).resolve().parents[2] / "bundles" / "segmentation_3d"
+    weights = BundleWeights(tmp_path / "w", bundle, instance.cases.model_dir, ["opacity"])
+    weights.ensure()
+    card = json.loads(weights.card.read_text())
+    card["sizes"]["class_values"] = [0, 255]
+    weights.card.write_text(json.dumps(card))
+    found: dict[str, Any] = {}
+
+    def stop(*args: Any, **changes: Any) -> None:
+        found.update(changes)
+        raise InterruptedError
+
+    monkeypatch.setattr(training, "ConfigWorkflow", stop)
+    task = training.FineTuneTask(weights, 3)
+    with pytest.raises(InterruptedError):
+        task._run(tmp_path, {**task.config(), "device": "cpu"})
+    assert found["class_values"] == [0, 1]
+    shutil.copyfile(weights.card, tmp_path / "card.json")
+    training._keep_class_values(tmp_path / "card.json", [0, 7])
+    assert json.loads((tmp_path / "card.json").read_text())["sizes"]["class_values"] == [0, 7]
+
+
+def test_cases_behind_links_keep_their_ids(tmp_path: Path) -> None:
+    from unimedi_label.studies import Studies
+    from unimedi_label.training import labelled_files
+
+    (tmp_path / "studies").mkdir()
+    for name in ("p1", "p2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ct.nii").write_bytes(name.encode())
+        (tmp_path / "studies" / f"{name}.nii").symlink_to(tmp_path / name / "ct.nii")
+    (tmp_path / "label.nrrd").write_bytes(b"label")
+    studies = Studies(str(tmp_path / "studies"), extensions=["*.nii", "*.nrrd"], auto_reload=False)
+    for name in ("p1", "p2"):
+        studies.save_label(name, str(tmp_path / "label.nrrd"), "final", {})
+    assert [(case, image.read_text(), label.name) for case, image, label in sorted(labelled_files(studies))] == [
+        ("p1", "p1", "p1.nrrd"),
+        ("p2", "p2", "p2.nrrd"),
+    ]
+
+
+def test_dice_is_the_mean_over_the_classes() -> None:
+    from unimedi_label.guess_dice import mean_dice
+
+    guess, label = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
+    assert mean_dice(guess, label) is None
+    guess[0], label[0] = 6, 6
+    assert mean_dice(guess, label) == 1
+    guess[1, :2], label[1, 1:4] = 2, 2
+    assert mean_dice(guess, label) == pytest.approx((1 + 2 / 5) / 2)
+    guess[2] = 5
+    assert mean_dice(guess, label) == pytest.approx((1 + 2 / 5 + 0) / 3)
+
+
+def test_dice_scores_the_kept_guess_of_each_labelled_case(client: Any, save_label: Any, instance: Any) -> None:
+    """Another case's broken guess does not stop it."""
+    for number in (4, 5):
+        assert save_label(number).status_code == 200
+        assert save_label(number, tag="guess").status_code == 200
+    uri = Path(instance.datastore().get_label_uri("ct_5", "guess"))
+    uri.write_bytes(b"broken")
+    scores = client.post("/scoring/dice?run_sync=true", json={"y_pred": "guess"}).json()
+    assert scores == {"ct_4": 1.0}
+    assert client.get("/datastore/image/info?image=ct_4").json()["dice"] == 1.0

@@ -71,6 +71,16 @@ def test_training_strategy_and_batch_take_no_strange_parameters(client: Any, mon
     assert seen == [{"max_epochs": 1}, {}]
 
 
+def test_a_guess_takes_no_submitted_label_s_place(client: Any, save_label: Any, instance: Any) -> None:
+    assert save_label(4).status_code == 200
+    before = Path(instance.datastore().get_label_uri("ct_4", "final")).read_bytes()
+    for model, wanted in (("segmentation", {"label_tag": "final"}), ("findings", {"text": "Nodule."})):
+        data = {"params": json.dumps({"save_label": True, **wanted})}
+        assert client.post(f"/infer/{model}?image=ct_4&output=json", data=data).status_code == 400
+        assert client.post(f"/batch/infer/{model}?run_sync=true", json=wanted).status_code == 400
+    assert Path(instance.datastore().get_label_uri("ct_4", "final")).read_bytes() == before
+
+
 @pytest.mark.parametrize("params", ["[]", "{", "1", "[" * 5000, '"a"'])
 def test_parameters_that_are_no_object_are_refused(client: Any, params: str) -> None:
     answer = client.post("/infer/segmentation?image=ct_0", data={"params": params})

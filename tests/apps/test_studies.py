@@ -151,3 +151,27 @@ def test_converted_series_lies_beside_its_slices_from_the_first_time_on(
     assert first == Path(store.get_image_uri("1.2.3"))
     assert (first.with_name("1.2.3") / "1.dcm").is_file()
     assert first.read_bytes() == b"nifti" and not made.exists()
+
+
+def test_one_label_a_case_whatever_its_format(tmp_path: Path) -> None:
+    from unimedi_label.studies import Studies
+
+    (tmp_path / "a.nii").write_bytes(b"image")
+    studies = Studies(str(tmp_path), extensions=["*.nii", "*.nrrd"], auto_reload=False)
+    for suffix in (".nrrd", ".nii"):
+        (tmp_path / f"sent{suffix}x").write_bytes(suffix.encode())
+        (tmp_path / f"sent{suffix}x").rename(tmp_path.parent / f"sent{suffix}")
+        studies.save_label("a", str(tmp_path.parent / f"sent{suffix}"), "final", {})
+    assert [path.name for path in (tmp_path / "labels" / "final").iterdir()] == ["a.nii"]
+    assert Path(studies.get_label_uri("a", "final")).read_bytes() == b".nii"
+
+
+def test_images_whose_id_another_has_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from unimedi_label.studies import Studies
+
+    for name in ("a.nii", "a.png", "b.nii", "c.PNG"):
+        (tmp_path / name).write_bytes(b"image")
+    studies = Studies(str(tmp_path), extensions=["*.nii", "*.png", "*.PNG"], auto_reload=False)
+    assert sorted(studies.list_images()) == ["a", "b", "c"]
+    assert list(studies.hidden.values()) == ["a"]
+    assert caplog.text.count("is not offered") == 1

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException, UploadFile
+from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.interfaces.tasks.infer_v2 import InferType
 
 __all__ = [
+    "check_guess",
     "check_id",
     "json_object",
     "known_image",
@@ -40,6 +43,18 @@ def check_id(value: str, name: str = "image") -> str:
     if not IDENTIFIER.fullmatch(value) or value.startswith(".") or ".." in value:
         raise HTTPException(400, f"{name} must be letters, digits, '.', '-' and '_', and not begin with a dot.")
     return value
+
+
+def check_guess(task: Any, params: Mapping[str, Any]) -> None:
+    """A result that is to be kept: of a segmentation, under a tag of its own.
+
+    Raises:
+        HTTPException: 400 when it is of another kind, or would take the place of what an annotator submitted.
+    """
+    if task.type != InferType.SEGMENTATION:
+        raise HTTPException(400, "Only segmentations are kept as labels.")
+    if check_id(str(params.get("label_tag") or "original"), "label_tag").lower() == DefaultLabelTag.FINAL:
+        raise HTTPException(400, "label_tag final is of what an annotator submitted: choose another.")
 
 
 def known_image(datastore: Any, image: str) -> str:

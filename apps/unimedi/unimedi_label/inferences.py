@@ -13,16 +13,16 @@ from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, HTTPExcepti
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore, nifti_to_dicom_seg
 from monailabel.endpoints.infer import ResultType, send_response
-from monailabel.endpoints.user.auth import RBAC
+from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import remove_file
 
-from .checks import IMAGE_FILES, check_id, json_object, known_image, only, received_file
+from .checks import IMAGE_FILES, check_guess, check_id, json_object, known_image, only, received_file
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["Infer"])
-USER = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+AS_USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 THREADS = 4  # they take turns on a device; one may read its file while another computes
 MAX_WAITING = 64
 OF_EVERY_MODEL = ("result_extension", "result_dtype", "result_compress", "label_info", "label_tag", "save_label")
@@ -48,7 +48,7 @@ async def in_turn(work: Callable[[], Any]) -> Any:
     return await anyio.to_thread.run_sync(work, limiter=turns)
 
 
-@router.post("/infer/{model}", summary="Run inference", dependencies=USER)
+@router.post("/infer/{model}", summary="Run inference")
 async def run_inference(
     background_tasks: BackgroundTasks,
     model: str,
@@ -58,22 +58,27 @@ async def run_inference(
     file: UploadFile = File(None),
     label: UploadFile = File(None),
     output: ResultType | None = None,
+    user: User = AS_USER,
 ) -> Any:
-    """One of `image` (an id), `file` and `session_id` names the image; `params` holds what the model's config names."""
-    work = partial(_infer, background_tasks, model, image, session_id, params, file, output)
+    """One of `image` (an id), `file` and `session_id` names the image; `params` holds what the model's config names.
+    A result that is kept (`save_label`) is a first guess, never a submitted label, and needs an annotator."""
+    work = partial(_infer, background_tasks, model, image, session_id, params, file, output, user)
     return await in_turn(work)
 
 
 def _infer(
     background_tasks: BackgroundTasks, model: str, image: str, session_id: str, params: str,
-    file: UploadFile | None, output: ResultType | None,
+    file: UploadFile | None, output: ResultType | None, user: User,
 ) -> Any:  # fmt: skip
     app = app_instance()
     task = app._infers.get(check_id(model, "model"))
     if task is None:
         raise HTTPException(404, f"There is no model {model}, there are {', '.join(app._infers)}.")
     wanted = only(json_object(params), (*task.config(), *OF_EVERY_MODEL))
-    check_id(str(wanted.get("label_tag") or "original"), "label_tag")
+    if wanted.get("save_label"):
+        check_guess(task, wanted)
+        if settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR not in user.roles:
+            raise HTTPException(403, "save_label needs the role of an annotator.")
     request = {**wanted, "model": model, "image": _image(app, background_tasks, image, session_id, file)}
     result = app.infer(request)
     if output == ResultType.dicom_seg:

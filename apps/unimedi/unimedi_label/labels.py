@@ -25,7 +25,16 @@ from monai_unimedi.transforms.load_xray import LoadXray
 
 from . import RESEARCH_USE
 
-__all__ = ["LABEL_FILES", "check_names", "class_numbers", "mask_for_training", "present_numbers", "read_label", "segment_names"]
+__all__ = [
+    "LABEL_FILES",
+    "check_names",
+    "class_numbers",
+    "classes_on_grid",
+    "mask_for_training",
+    "present_numbers",
+    "read_label",
+    "segment_names",
+]
 
 logger = logging.getLogger(__name__)
 LABEL_FILES = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".mha", ".png")
@@ -146,16 +155,45 @@ def _plain(name: str) -> str:
     return name.removesuffix(f"({RESEARCH_USE})").strip().lower().replace("_", " ")
 
 
+def classes_on_grid(
+    image: Path, label: Path, info: Mapping[str, Any], classes: Sequence[str]
+) -> tuple[np.ndarray, bool]:
+    """A label's classes on the grid of the image.
+
+    Args:
+        image: the file that the network reads.
+        label: what was submitted or guessed for it.
+        info: of the label in the datastore.
+        classes: names of the network's classes, without the background.
+
+    Returns:
+        (X, Y[, Z]) uint8: 0, or the place of a class, from 1; and whether anything is drawn in the label's file.
+
+    Raises:
+        ValueError: When the label is broken, or holds numbers that are no class.
+    """
+    numbers, affine, own = read_label(label)
+    present = [int(number) for number in np.unique(numbers) if number]
+    meaning = class_numbers(info, own, classes, present)
+    unknown = sorted(set(present) - meaning.keys())
+    if unknown:
+        raise ValueError(
+            f"The numbers {unknown} of the label are no class of this model ({', '.join(classes)}): rename the "
+            "segments, or start the app with --conf labels."
+        )
+    table = np.zeros(MAX_NUMBER + 1, dtype=np.uint8)
+    for number, place in meaning.items():
+        table[number] = place
+    return _on_grid(table[numbers], affine, image), bool(present)
+
+
 def mask_for_training(
     image: Path, label: Path, info: Mapping[str, Any], classes: Sequence[str], is_exclusive: bool, target: Path
 ) -> list[int]:
     """Writes a mask as the bundle's training reads it, on the grid of the image.
 
     Args:
-        image: the file that the network reads.
-        label: what was submitted for it.
-        info: of the label in the datastore.
-        classes: names of the network's classes, without the background.
+        image, label, info, classes: as in :func:`classes_on_grid`.
         is_exclusive: numbers of the classes, or bit i for class i.
         target: the mask, without suffix.
 
@@ -165,30 +203,14 @@ def mask_for_training(
     Raises:
         ValueError: When the label is broken, lies beside the image, or holds numbers that are no class.
     """
-    numbers, affine, own = read_label(label)
-    present_in = [int(number) for number in np.unique(numbers) if number]
-    meaning = class_numbers(info, own, classes, present_in)
-    unknown = sorted(set(present_in) - meaning.keys())
-    if unknown:
-        raise ValueError(
-            f"The numbers {unknown} of the label are no class of this model ({', '.join(classes)}): rename the "
-            "segments, or start the app with --conf labels."
-        )
-    table = np.zeros(MAX_NUMBER + 1, dtype=np.uint8)
-    for number, place in meaning.items():
-        table[number] = place if is_exclusive else 1 << (place - 1)
-    mask = _on_grid(table[numbers], affine, image)
-    present = [place for place in sorted(set(meaning.values())) if (mask == table_value(place, is_exclusive)).any()]
-    if numbers.any() and not present:
+    places, is_drawn = classes_on_grid(image, label, info, classes)
+    present = [int(place) for place in np.unique(places) if place]
+    if is_drawn and not present:
         raise ValueError("The label lies beside the image: it was drawn on another one.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    _write(mask, image, target)
+    bits = np.asarray([0, *(1 << bit for bit in range(len(classes)))], dtype=np.uint8)
+    _write(places if is_exclusive else bits[places], image, target)
     return present
-
-
-def table_value(place: int, is_exclusive: bool) -> int:
-    """What stands for a class in the mask's file."""
-    return place if is_exclusive else 1 << (place - 1)
 
 
 def _on_grid(numbers: np.ndarray, affine: np.ndarray, image: Path) -> np.ndarray:

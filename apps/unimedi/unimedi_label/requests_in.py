@@ -16,7 +16,7 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import remove_file
 
-from .checks import IMAGE_FILES, check_id, json_object, known_image, only, received_file
+from .checks import IMAGE_FILES, check_guess, check_id, json_object, known_image, only, received_file
 from .images import check_image as read_image
 from .labels import LABEL_FILES, check_names
 
@@ -139,9 +139,7 @@ def train_all(params: dict[str, Any] | None = None, run_sync: bool = False) -> A
 
 
 @router.post("/train/{model}", summary="Fine-tune a model", tags=["Train"], dependencies=[AS_ADMIN])
-def train_model(
-    model: str, params: dict[str, Any] | None = None, run_sync: bool = False, enqueue: bool = False
-) -> Any:
+def train_model(model: str, params: dict[str, Any] | None = None, run_sync: bool = False, enqueue: bool = False) -> Any:
     task = _known(app_instance()._trainers, model, "model")
     return train.run_model(model, only(params, (*_config(task), "client_id")), run_sync, enqueue)
 
@@ -155,7 +153,7 @@ def batch(
 ) -> Any:
     task = _known(app_instance()._infers, model, "model")
     wanted = only(params, (*OF_BATCHES, *_config(task)))
-    check_id(str(wanted.get("label_tag") or "original"), "label_tag")
+    check_guess(task, wanted)
     return batch_infer.run(model, images, wanted, run_sync)
 
 

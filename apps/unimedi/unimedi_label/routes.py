@@ -60,5 +60,6 @@ def health() -> dict[str, Any]:
         "models": {name: task.weights.stats().get("weights", "") for name, task in app.segmenters.items()},
         "encoder": app.cases.digest(),
         "embedded": app.cases.count(),
+        "hidden": len(app.datastore().hidden),
         "use": "research only",
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import shutil
 import threading
@@ -27,6 +28,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 __all__ = ["RemoteStudies", "Studies"]
 
+logger = logging.getLogger(__name__)
 READS = (
     *("get_image_info", "get_labels_by_image_id", "get_label_info", "json"),
     *("get_labeled_images", "get_unlabeled_images", "list_images", "get_image_uri", "get_label_uri", "datalist"),
@@ -53,6 +55,7 @@ class Studies(LocalDatastore):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._turn = threading.RLock()
+        self.hidden: dict[str, str] = {}  # files whose id another image has
         super().__init__(*args, **kwargs)
         if hasattr(self, "_handler"):  # files appear by being renamed
             self._handler.on_moved = self._on_any_event
@@ -84,9 +87,29 @@ class Studies(LocalDatastore):
         """Whether there is an image of this id."""
         return image_id in self.list_images()
 
+    def _add_non_existing_images(self) -> int:
+        found = int(super()._add_non_existing_images())
+        known = {self._filename(case, one.image.ext) for case, one in self._datastore.objects.items()}
+        names = self._list_files(self._datastore.image_path(), self._extensions)
+        hidden = {name: self._to_id(name)[0] for name in sorted(names) if name not in known}
+        for name in sorted(hidden.keys() - self.hidden.keys()):
+            logger.warning("%s is not offered: another image has the id %s. Rename one.", name, hidden[name])
+        self.hidden = hidden
+        return found
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """A label takes the place of that in any other format."""
+        saved = str(super().save_label(image_id, label_filename, label_tag, label_info))
+        folder = Path(self._datastore.label_path(label_tag))
+        kept = Path(self.get_label_uri(saved, label_tag)).name
+        for path in folder.iterdir():
+            if path.is_file() and path.name != kept and self._to_id(path.name)[0] == saved:
+                path.unlink(missing_ok=True)
+        return saved
+
 
 for _name in (*READS, *WRITES):
-    setattr(Studies, _name, _in_turn(getattr(LocalDatastore, _name), _name in WRITES))
+    setattr(Studies, _name, _in_turn(getattr(Studies, _name), _name in WRITES))
 
 
 class RemoteStudies(DICOMWebDatastore, Studies):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fine-tuning on submitted labels: the bundle's own training, and weights that are published only when better.
 
-The cases are split into training and validation by their ids and classes, so that a case stays where it is as labels
-come in, and that validation can tell better from worse.
+The cases are split into training and validation by their ids and classes, so that validation can tell better from
+worse; what the published weights were trained on is never what they are judged on.
 The published weights are judged on the validation cases first; new ones take their place when they are better there.
 """
 
@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigWorkflow
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
 from monai_unimedi.root_cause import root_cause
@@ -28,7 +30,7 @@ from .images import dimension_of, own_file
 from .labels import mask_for_training
 from .weights import BundleWeights
 
-__all__ = ["FineTuneTask", "split_cases"]
+__all__ = ["FineTuneTask", "labelled_files", "split_cases"]
 
 logger = logging.getLogger(__name__)
 MIN_LABELS = 2
@@ -37,19 +39,27 @@ METRIC = "val_dice"
 
 
 def split_cases(
-    ids: Sequence[str], fraction: float, present: Mapping[str, Collection[int]] | None = None
+    ids: Sequence[str],
+    fraction: float,
+    present: Mapping[str, Collection[int]] | None = None,
+    trained: Collection[str] = (),
+    judged: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
-    """Training and validation cases, at least one each, the same ones as more come in where the counts allow.
+    """Training and validation cases, at least one each.
 
     Dice says nothing of a case in which nothing is drawn, and a class that no training case has cannot be learnt:
-    cases whose classes remain in training go to validation first, then others with a class, empty ones last.
+    cases whose classes remain in training go to validation first, then others with a class, empty ones last. Among
+    equals those of the last validation go first.
 
     Args:
         ids: at least two.
         fraction: share of validation cases, between 0 and 1.
         present: the classes in each case; all alike where None.
+        trained: cases that the weights to be judged have learnt: they stay in training, unless there are no others.
+        judged: cases of the last validation.
     """
-    order = sorted(ids, key=lambda case: hashlib.sha256(case.encode()).hexdigest())
+    order = sorted(ids, key=lambda case: (case not in judged, hashlib.sha256(case.encode()).hexdigest()))
+    unseen = [case for case in order if case not in trained] or order
     count = min(max(1, round(len(order) * fraction)), len(order) - 1)
     classes = {case: set(present[case]) if present else {1} for case in order}
     chosen: list[str] = []
@@ -62,10 +72,21 @@ def split_cases(
         lambda case: classes[case] and any(left(case)),
         lambda case: True,
     ):
-        for case in order:
+        for case in unseen:
             if len(chosen) < count and case not in chosen and is_fit(case):
                 chosen.append(case)
     return sorted(set(order) - set(chosen)), sorted(chosen)
+
+
+def labelled_files(datastore: Any) -> list[tuple[str, Path, Path]]:
+    """Id, image and submitted label of each labelled case. The names of the files are no ids: they may be links."""
+    if isinstance(datastore, DICOMWebDatastore):
+        pairs = [(Path(pair["image"]), Path(pair["label"])) for pair in datastore.datalist()]
+        return [(datastore._to_id(image.name)[0], image, label) for image, label in pairs]
+    return [
+        (case, Path(datastore.get_image_uri(case)), Path(datastore.get_label_uri(case, DefaultLabelTag.FINAL)))
+        for case in datastore.get_labeled_images()
+    ]
 
 
 class FineTuneTask(TrainTask):
@@ -117,7 +138,9 @@ class FineTuneTask(TrainTask):
         is_better = after is not None and (before is None or after > before)
         if is_better:
             origin = f"fine-tuned on {len(lists['training'])} labels"
+            _keep_class_values(folder / "models" / "encoder.json", self.weights.sizes()["class_values"])
             self.weights.publish(folder / "models", {"weights": origin})
+        self.weights.remember_split(*(_ids(lists[name]) for name in ("training", "validation")), is_better)
         stats = self._facts(started, lists, refused, before, after, epoch, is_better)
         shutil.rmtree(folder, ignore_errors=True)
         return stats
@@ -145,9 +168,8 @@ class FineTuneTask(TrainTask):
         cases: dict[str, dict[str, str]] = {}
         present: dict[str, list[int]] = {}
         refused: list[str] = []
-        for number, pair in enumerate(datastore.datalist()):
-            image, label = own_file(Path(pair["image"])), Path(pair["label"])
-            case = datastore._to_id(Path(pair["image"]).name)[0]
+        for number, (case, stored, label) in enumerate(labelled_files(datastore)):
+            image = own_file(stored)
             try:
                 if dimension_of(image) != self.dimension:
                     continue
@@ -174,7 +196,8 @@ class FineTuneTask(TrainTask):
         key = "label" if is_exclusive else "lesion_mask"
         names = {"labels": dict(enumerate(["background", *classes]))} if is_exclusive else {"label_names": classes}
         lists: dict[str, Any] = {}
-        for section, ids in zip(("training", "validation"), split_cases(list(cases), val_split, present)):
+        split = split_cases(list(cases), val_split, present, **self.weights.split())
+        for section, ids in zip(("training", "validation"), split):
             lists[section] = [
                 {key if name == "mask" else name: value for name, value in cases[case].items()} for case in ids
             ]
@@ -189,8 +212,9 @@ class FineTuneTask(TrainTask):
         steps, epochs = int(options["steps_per_epoch"]), int(options["max_epochs"])
         if not (1 <= steps <= 10_000 and 1 <= epochs <= 10_000):
             raise ValueError(f"max_epochs and steps_per_epoch must be 1 to 10,000, got {epochs} and {steps}.")
+        sizes = self.weights.sizes()
         changes = {
-            **self.weights.sizes(),
+            **sizes, "class_values": list(range(len(sizes["class_names"]))),  # what ``mask_for_training`` writes
             "bundle_root": str(self.weights.bundle), "output_dir": str(folder / "output"),
             "model_dir": str(folder / "models"), "datalist": str(folder / "datalist.json"), "dataset_dir": "/",
             "device": chosen_device(options["device"]), "pretrained": None, "resume": False,
@@ -212,6 +236,17 @@ class FineTuneTask(TrainTask):
         trainer = workflow.parser.get_parsed_content("train::trainer")
         workflow.finalize()
         return before, best.best_metric, int(trainer.state.epoch)
+
+
+def _ids(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    return [row["id"] for row in rows]
+
+
+def _keep_class_values(card: Path, values: Sequence[int]) -> None:
+    """The masks of a training here have numbers of their own; the network's owner keeps his."""
+    content = json.loads(card.read_text(encoding="utf-8"))
+    content["sizes"]["class_values"] = list(values)
+    card.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _dice(validator: Any) -> float | None:

@@ -29,7 +29,8 @@ __all__ = ["apply", "copy_whole"]
 APP = Path(__file__).resolve().parents[1]
 # Importing them takes half of the time to start; nothing here uses them.
 UNUSED = ("mlflow", "torchvision", "sam2")
-FILES = ["*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.dcm"]
+ENDINGS = ("nii.gz", "nii", "nrrd", "mha", "png", "jpg", "jpeg", "dcm")
+FILES = [f"*.{form}" for ending in ENDINGS for form in (ending, ending.upper())]
 SETTINGS = {
     "MONAI_LABEL_TRACKING_ENABLED": False,  # MLflow refuses the folder that MONAI Label names by default
     "MONAI_LABEL_AUTO_UPDATE_SCORING": False,  # starts a process per method after each sample

@@ -2,13 +2,14 @@
 """The weights that a model answers with: those of its bundle, or the pre-trained encoder with a fresh decoder.
 
 ``<model_dir>/<name>/`` holds ``model.pt`` and ``encoder.json`` (its sizes and classes), as the bundle's training
-writes them, and ``stats.json``: where the weights are from and what each fine-tuning did. Files are replaced by
-renaming, so that an answer never comes from half of one.
+writes them, ``stats.json``: where the weights are from and what each fine-tuning did, and ``split.json``: the cases
+that they have learnt. Files are replaced by renaming, so that an answer never comes from half of one.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import threading
@@ -19,12 +20,14 @@ from typing import Any, NamedTuple
 import torch
 from monai.bundle import ConfigParser
 
+from monai_unimedi.data.embeddings import weights_digest
 from monai_unimedi.networks.pretrained import load_encoder_weights
 
 from . import RESEARCH_USE
 
 __all__ = ["BundleWeights", "bundle_folder", "shown_name", "write_whole"]
 
+logger = logging.getLogger(__name__)
 PARTS = ("encoder.json", "model.pt")
 FRESH = "pre-trained encoder, fresh decoder: not trained to segment yet"
 
@@ -77,25 +80,46 @@ class BundleWeights:
         self.trained = Path(trained) if trained else self.bundle / "models"
         self.labels = list(labels) if labels else None
         self.file, self.card = self.folder / "model.pt", self.folder / "encoder.json"
-        self.stats_file = self.folder / "stats.json"
+        self.stats_file, self.split_file = self.folder / "stats.json", self.folder / "split.json"
 
     def ensure(self) -> None:
-        """Puts the first weights in place; a folder that has some is left alone, unless they were never trained and
-        the bundle's now are.
+        """Puts the first weights in place, and those of another start in place of ones that were not fine-tuned.
 
         Raises:
             FileNotFoundError: When the bundle has no weights and there is no pre-trained encoder.
             ValueError: When the folder's weights are of other labels.
         """
         is_trained = self.labels is None and all((self.trained / name).is_file() for name in PARTS)
-        if self.file.is_file() and self.card.is_file() and not (is_trained and self.stats().get("weights") == FRESH):
+        source = self.trained if is_trained else self.encoder
+        start = weights_digest(source) if source is not None and (source / "model.pt").is_file() else ""
+        if self.file.is_file() and self.card.is_file():
             self._check_labels()
-            return
+            if not self._is_replaced(start, is_trained):
+                return
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.split_file.unlink(missing_ok=True)
         if is_trained:
-            self.publish(self.trained, {"weights": f"trained bundle {self.bundle.name}"})
+            self.publish(self.trained, {"weights": self._trained(), "start": start})
         else:
-            self._start_fresh()
+            self._start_fresh(start)
+
+    def _trained(self) -> str:
+        return f"trained bundle {self.bundle.name}"
+
+    def _is_replaced(self, start: str, is_trained: bool) -> bool:
+        """Whether weights of the start that is now asked for go in place of those that are there."""
+        stats = self.stats()
+        known = stats.get("weights")
+        if not start or stats.get("start") == start:
+            return False
+        if known == FRESH or (known == self._trained() and is_trained):
+            return True
+        logger.warning(
+            "%s keeps its weights (%s), which began elsewhere than from those that are asked for now: to begin anew "
+            "name another --conf model_dir, or move that folder away.",
+            self.folder.name, known or "their origin is not known",
+        )  # fmt: skip
+        return False
 
     def _check_labels(self) -> None:
         if self.labels is not None and self.classes().names != self.labels:
@@ -104,7 +128,7 @@ class BundleWeights:
                 f"{', '.join(self.labels)}: name another --conf model_dir, or move that folder away."
             )
 
-    def _start_fresh(self) -> None:
+    def _start_fresh(self, start: str) -> None:
         if self.encoder is None or not (self.encoder / "encoder.json").is_file():
             raise FileNotFoundError(
                 f"{self.bundle.name} has no trained weights and there is no pre-trained encoder: run `make demo`, "
@@ -119,7 +143,7 @@ class BundleWeights:
         aside.mkdir(exist_ok=True)
         torch.save(network.state_dict(), aside / "model.pt")
         (aside / "encoder.json").write_text(json.dumps({"sizes": sizes}, indent=2) + "\n", encoding="utf-8")
-        self.publish(aside, {"weights": FRESH})
+        self.publish(aside, {"weights": FRESH, "start": start})
         shutil.rmtree(aside)
 
     def _fresh_sizes(self) -> dict[str, Any]:
@@ -167,6 +191,19 @@ class BundleWeights:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.stats_file, json.dumps(stats, indent=1) + "\n")
         return stats
+
+    def split(self) -> dict[str, list[str]]:
+        """``trained``: the cases that the weights have learnt; ``judged``: those of the last validation."""
+        try:
+            return dict(json.loads(self.split_file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {"trained": [], "judged": []}
+
+    def remember_split(self, training: Sequence[str], validation: Sequence[str], is_published: bool) -> None:
+        """Keeps who was on which side of a training; weights that are not published leave nothing learnt."""
+        learnt = {*self.split()["trained"], *(training if is_published else ())}
+        content = {"trained": sorted(learnt), "judged": sorted(validation)}
+        write_whole(self.split_file, json.dumps(content, indent=1) + "\n")
 
     def publish(self, source: Path, facts: dict[str, Any]) -> None:
         """Takes the weights of a folder for its own; the ones before stay in ``previous/``."""
