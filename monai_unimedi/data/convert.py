@@ -3,7 +3,8 @@
 
 The rows of a section are cut into shards by their number alone, each shard is one task of joblib, and a task
 writes its shard whole or not at all (`write_shard`). So neither the number of workers, nor the backend, nor
-any number of kills changes a byte of the result; the same command goes on with the shards that are missing.
+any number of kills changes a byte of the result; the same command goes on with the shards that are missing,
+makes those anew whose files have changed, and tries the rows again that were left out.
 A worker holds one shard (64 MiB) and one image at a time, however large the corpus.
 """
 
@@ -29,6 +30,7 @@ from tqdm import tqdm
 from monai_unimedi.data.convert_rows import make_shard
 from monai_unimedi.data.datalist import datalist_digest, load_datalist, other_content, section_names
 from monai_unimedi.data.discover import source_of
+from monai_unimedi.data.shard_sources import source_change, source_facts
 from monai_unimedi.data.shards import FACTS, FORMAT, INDEX, check_files, is_shard_folder, write_json
 from monai_unimedi.data.tokens import tokenizer_digest
 
@@ -42,6 +44,7 @@ _SHARD_BYTES = 64 << 20
 _MIN_SHARDS = 32  # of a section, so that a small one keeps many workers busy and a kill loses little
 _MIN_ROWS = 8
 _VOTERS = 20
+_LISTED = 5  # shards named in the log
 _COLUMNS = ("section", "row", "id", "path", "reason")
 NOTICE = """Patient data. Do not publish, copy or send this folder.
 
@@ -104,9 +107,7 @@ def convert_datalist(
     """
     output, root = Path(output_dir), Path(dataset_dir if dataset_dir is not None else Path(datalist).parent)
     if is_shard_folder(datalist):
-        raise ValueError(
-            f"{str(datalist)!r} holds shards already: give the datalist that they were made from."
-        )
+        raise ValueError(f"{str(datalist)!r} holds shards already: give the datalist that they were made from.")
     sections = {name: load_datalist(datalist, name, root) for name in section_names(datalist)}
     source = find_source([row for rows in sections.values() for row in rows])
     settings = json.loads(json.dumps({**_of_source(recipe, source), "format": FORMAT}))
@@ -116,14 +117,16 @@ def convert_datalist(
         _prepare(output, settings)
         tasks = [task for name, rows in sections.items() for task in _tasks(name, rows, settings, root)]
         _remove_others(output, {task["name"] for task in tasks})
-        missing = [task for task in tasks if not _is_done(output, task, verify)]
+        missing = _missing(output, tasks, verify)
         total, left = (sum(len(task["rows"]) for task in part) for part in (tasks, missing))
         with tqdm(
             total=total, initial=total - left, unit="row", desc=f"convert {source}", disable=not show_progress
         ) as bar:
-            for count in _run(missing, output, settings, tokenizer, jobs, backend):
+            made = 0
+            for count, is_made in _run(missing, output, settings, tokenizer, jobs, backend):
                 bar.update(count)
-        return _finish(output, datalist, settings, tasks, sections) | {"made": len(missing)}
+                made += is_made
+        return _finish(output, datalist, settings, tasks, sections) | {"made": made}
 
 
 @contextlib.contextmanager
@@ -179,9 +182,7 @@ def _prepare(output: Path, settings: Mapping[str, Any]) -> None:
     (output / "NOTICE").write_text(NOTICE, "utf-8")
 
 
-def _tasks(
-    section: str, rows: Sequence[Row], recipe: Mapping[str, Any], root: Path
-) -> Iterator[dict[str, Any]]:
+def _tasks(section: str, rows: Sequence[Row], recipe: Mapping[str, Any], root: Path) -> Iterator[dict[str, Any]]:
     size = _row_bytes(recipe)
     count = min(max(1, _SHARD_BYTES // size), max(_MIN_ROWS, -(-len(rows) // _MIN_SHARDS)))
     seen = Counter(row.get("id") for row in rows)
@@ -207,21 +208,44 @@ def _remove_others(output: Path, names: set[str]) -> None:
             shutil.rmtree(path)
 
 
-def _is_done(output: Path, task: Mapping[str, Any], verify: bool) -> bool:
-    path = output / task["name"] / FACTS
-    if not path.is_file() or json.loads(path.read_text("utf-8"))["datalist"] != task["digest"]:
-        return False
+def _missing(output: Path, tasks: Sequence[dict[str, Any]], verify: bool) -> list[dict[str, Any]]:
+    """Shards that are not there, hold other rows, are damaged or were made from files that have changed; and
+    those that lack rows, with their ``failures``: what was wrong may lie outside the files (a decoder, a
+    permission)."""
+    missing, reasons = [], []
+    for task in tasks:
+        facts = _facts(output, task["name"])
+        if facts is None or facts["datalist"] != task["digest"]:
+            missing.append(task)
+        elif reason := _fault(output, task, verify):
+            missing.append(task)
+            reasons.append(reason)
+        elif facts["failures"]:
+            missing.append(task | {"failures": facts["failures"]})
+    for reason in reasons[:_LISTED]:
+        logger.warning("made again: %s", reason)
+    if len(reasons) > _LISTED:
+        logger.warning("made again: %d more shards", len(reasons) - _LISTED)
+    return missing
+
+
+def _facts(output: Path, name: str) -> dict[str, Any] | None:
+    path = output / name / FACTS
+    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else None
+
+
+def _fault(output: Path, task: Mapping[str, Any], verify: bool) -> str | None:
+    """Why a shard of the right rows must be made again; None where it need not."""
     wrong = check_files(output, task["name"], contents=verify)
-    if wrong:
-        logger.warning("made again: %s", wrong)
-    return wrong is None
+    return wrong or source_change(output / task["name"], source_facts(task["rows"], task["root"]))
 
 
 def _run(
     tasks: Sequence[Mapping[str, Any]], output: Path, recipe: Mapping[str, Any], tokenizer: Any, jobs: int,
     backend: str,
-) -> Iterator[int]:  # fmt: skip
-    """Rows of each shard that is done, in the order of their ends; Ray's pool gives them all at the end."""
+) -> Iterator[tuple[int, bool]]:  # fmt: skip
+    """Rows of each shard that is done, and whether it was made, in the order of their ends; Ray's pool gives them
+    all at the end."""
     threads = {"inner_max_num_threads": 1} if backend == "loky" else {}
     try:
         with parallel_config(backend=backend, n_jobs=jobs, **threads):
@@ -230,8 +254,7 @@ def _run(
             )
     except BrokenProcessPool as error:
         raise OSError(
-            "A worker was killed, for want of memory perhaps: give the command again, it goes on, with fewer "
-            "--jobs."
+            "A worker was killed, for want of memory perhaps: give the command again, it goes on, with fewer --jobs."
         ) from error
 
 

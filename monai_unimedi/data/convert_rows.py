@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
+from monai_unimedi.data.shard_sources import SOURCES, relative_path, source_facts
 from monai_unimedi.data.shard_steps import conversion_steps, quantise
 from monai_unimedi.data.shards import ENDS, IMAGE, MASK, TOKENS, write_shard
 from monai_unimedi.data.tokens import encode_reports
@@ -24,40 +25,59 @@ from monai_unimedi.transforms.report import ReportText, report_group
 __all__ = ["make_shard"]
 
 Row = dict[str, Any]
+Converted = tuple[np.ndarray, np.ndarray | None, Row]  # image, mask, row
 _REASON = 300  # characters
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
-def make_shard(task: Mapping[str, Any], output: str, recipe: Mapping[str, Any], tokenizer: Any) -> int:
-    """Converts the rows of one shard, one after the other, and writes it.
+def make_shard(task: Mapping[str, Any], output: str, recipe: Mapping[str, Any], tokenizer: Any) -> tuple[int, bool]:
+    """Converts the rows of one shard, one after the other, and writes it; one that is there and lacks rows is
+    left as it is where each of these fails again as it did.
 
     Args:
         task: ``name``, ``section``, ``first`` (row of the section), ``rows``, ``digest`` (of the rows),
-            ``twice`` (ids that occur again) and ``root`` (folder of relative paths).
+            ``twice`` (ids that occur again), ``root`` (folder of relative paths) and, of a shard that is
+            there, ``failures`` (of its ``shard.json``).
         output: folder of the shards.
         recipe: see `conversion_steps`.
         tokenizer: keeps token ids; none where None.
 
     Returns:
-        The number of rows, good and bad. Bad ones stand with their reasons in ``shard.json``.
+        The number of rows, good and bad, and whether the shard was made. Bad rows stand with their reasons in
+        ``shard.json``.
     """
     steps = conversion_steps(recipe)
-    good: list[tuple[np.ndarray, np.ndarray | None, Row]] = []
-    failures: list[Row] = []
+    before = task.get("failures", [])
     with _one_thread():
-        for number, row in enumerate(task["rows"], start=task["first"]):
-            try:
-                good.append(_convert(row, steps, recipe, task))
-            except Exception as error:
-                failures.append({**_place(row, task), "row": number, "reason": _reason(error, task["root"])})
+        if before and _converted([f["row"] for f in before], steps, recipe, task) == ([], before):
+            return len(task["rows"]), False
+        sources = source_facts(task["rows"], task["root"])  # before they are read: a later change is noticed
+        numbers = range(task["first"], task["first"] + len(task["rows"]))
+        good, failures = _converted(numbers, steps, recipe, task)
     facts = {"section": task["section"], "first_row": task["first"], "datalist": task["digest"]}
     rows = [row for _, _, row in good]
     arrays = _arrays(good) | (_token_arrays(rows, tokenizer) if tokenizer is not None and rows else {})
-    write_shard(Path(output), task["name"], arrays, rows, {**facts, "failures": failures})
-    return len(task["rows"])
+    facts["failures"] = failures
+    write_shard(Path(output), task["name"], arrays, rows, facts, {SOURCES: sources})
+    return len(task["rows"]), True
 
 
-def _arrays(good: list[tuple[np.ndarray, np.ndarray | None, Row]]) -> dict[str, np.ndarray]:
+def _converted(
+    numbers: Iterable[int], steps: list[Transform], recipe: Mapping[str, Any], task: Mapping[str, Any]
+) -> tuple[list[Converted], list[Row]]:
+    """The rows of these numbers in their section that could be converted, and why the others could not."""
+    good: list[Converted] = []
+    failures: list[Row] = []
+    for number in numbers:
+        row = task["rows"][number - task["first"]]
+        try:
+            good.append(_convert(row, steps, recipe, task))
+        except Exception as error:
+            failures.append({**_place(row, task), "row": number, "reason": _reason(error, task["root"])})
+    return good, failures
+
+
+def _arrays(good: list[Converted]) -> dict[str, np.ndarray]:
     if not good:
         return {}
     arrays = {IMAGE: np.stack([image for image, _, _ in good])}
@@ -76,9 +96,7 @@ def _token_arrays(rows: list[Row], tokenizer: Any) -> dict[str, np.ndarray]:
     return {TOKENS: ids, ENDS: ends}
 
 
-def _convert(
-    row: Row, steps: list[Transform], recipe: Mapping[str, Any], task: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray | None, Row]:
+def _convert(row: Row, steps: list[Transform], recipe: Mapping[str, Any], task: Mapping[str, Any]) -> Converted:
     if not isinstance(row.get("image"), str):
         raise ValueError("The key 'image' must hold a path, it is missing.")
     if row.get("id") in task["twice"]:
@@ -97,7 +115,7 @@ def _convert(
     kept = {key: value for key, value in row.items() if key not in ("image", "lesion_mask")}
     if isinstance(row.get("report"), str):
         kept.setdefault("pair_group", report_group(ReportText()(row["report"])))
-    kept |= {"path": _relative(row["image"], task["root"]), "geometry": geometry}
+    kept |= {"path": relative_path(row["image"], task["root"]), "geometry": geometry}
     kept |= {} if mask is None else {"has_lesion_mask": True}
     stored = None if mask is None else np.asarray(mask)[0].astype(np.uint8)
     return quantise(data["image"], recipe), stored, kept
@@ -114,12 +132,8 @@ def _geometry(image: MetaTensor, source: str) -> dict[str, Any]:
 
 def _place(row: Row, task: Mapping[str, Any]) -> Row:
     path = row.get("image")
-    path = _relative(path, task["root"]) if isinstance(path, str) else None
+    path = relative_path(path, task["root"]) if isinstance(path, str) else None
     return {"section": task["section"], "id": row.get("id"), "path": path}
-
-
-def _relative(path: str, root: str) -> str:
-    return Path(os.path.relpath(path, root)).as_posix()
 
 
 def _reason(error: BaseException, root: str) -> str:

@@ -11,7 +11,8 @@ A folder of shards holds::
         lesion_mask.npy  the same shape, uint8; only where rows have masks
         tokens.npy       int32 token ids of all reports in a row; token_ends.npy (N,) where each one ends
         rows.json        the datalist's rows: id, patient, report, label, ..., with path and geometry
-        shard.json       bytes and SHA-256 of the other files, rows left out
+        shard.json       bytes and SHA-256 of the files above, rows left out
+        sources.json     path, bytes and time of each file that it was made from (`shard_sources`)
 
 A shard is written aside and renamed, so that a kill leaves whole shards only. Rows read from shards are rows
 of a datalist whose ``image`` is the array's file and whose ``shard_row`` is the place in it: whatever takes
@@ -71,7 +72,12 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_shard(
-    folder: Path, name: str, arrays: Mapping[str, np.ndarray], rows: Sequence[Row], facts: Mapping[str, Any]
+    folder: Path,
+    name: str,
+    arrays: Mapping[str, np.ndarray],
+    rows: Sequence[Row],
+    facts: Mapping[str, Any],
+    beside: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes one shard under a name of its own and renames it, so that it is whole or absent.
 
@@ -81,6 +87,7 @@ def write_shard(
         arrays: by file name.
         rows: as `shard_content` is to give them, ``image`` and ``shard_row`` aside.
         facts: what goes into ``shard.json`` beside the files' checksums.
+        beside: JSON by file name, without checksum: what may differ between conversions of equal images.
 
     Returns:
         The content of ``shard.json``.
@@ -94,7 +101,8 @@ def write_shard(
         (aside / ROWS).write_text(text + "\n", "utf-8")
         files = {path.name: _described(path) for path in sorted(aside.iterdir())}
         content = {**facts, "format": FORMAT, "num_rows": len(rows), "files": files}
-        write_json(aside / FACTS, content)
+        for file, more in {**(beside or {}), FACTS: content}.items():
+            write_json(aside / file, more)
         _flush(aside)
         _rename(aside, folder / name)
     finally:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from monai_unimedi.data import convert, convert_rows
 from monai_unimedi.data.convert import convert_datalist, find_source
 from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names
 from monai_unimedi.data.dataset import SourcesDataset
+from monai_unimedi.data.shard_sources import SOURCES, source_facts
 from monai_unimedi.data.shards import ShardReader, check_files
 from monai_unimedi.transforms import RowError
 
@@ -40,9 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     xrays, cts = [], []
     for i in range(20):
         Image.fromarray(random.randint(0, 255, (40 + i, 50), np.uint8)).save(folder / f"x{i}.png")
-        xrays.append(
-            {"image": f"x{i}.png", "report": REPORT.format(i), "patient": f"p{i // 2}", "label": [i % 2]}
-        )
+        xrays.append({"image": f"x{i}.png", "report": REPORT.format(i), "patient": f"p{i // 2}", "label": [i % 2]})
     Image.fromarray((random.rand(40, 50) > 0.5).astype(np.uint8)).save(folder / "mask.png")
     xrays[0]["lesion_mask"] = "mask.png"
     for i in range(6):
@@ -109,9 +109,7 @@ def test_shards_give_the_bundles_images_within_half_a_step(
         assert float((found - expected).abs().max()) <= step / 2 + 1e-6
 
 
-def test_batches_are_gathered_and_equal_single_samples(
-    shards: Callable[..., Path], pretrain_bundle: Path
-) -> None:
+def test_batches_are_gathered_and_equal_single_samples(shards: Callable[..., Path], pretrain_bundle: Path) -> None:
     rows = load_datalist(shards("2d"))
     dataset = SourcesDataset({"2d": rows}, {"2d": bundle_chain(pretrain_bundle, "2d")})
     requests = [("2d", 3, 1), ("2d", 16, 2), ("2d", 3, 7)]
@@ -242,9 +240,7 @@ def test_other_settings_or_a_strange_folder_are_refused(folder: Path, tmp_path: 
         find_source([{"image": "nowhere.png"}])
 
 
-def test_second_conversion_of_a_folder_is_refused_while_the_first_is_at_work(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_second_conversion_of_a_folder_is_refused_while_the_first_is_at_work(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "o").mkdir()
     with convert._alone(tmp_path / "o"), pytest.raises(ValueError, match="Another conversion is at work"):
         convert_datalist(folder / "3d.json", tmp_path / "o", RECIPE, jobs=1)
@@ -290,11 +286,108 @@ def test_verb_starts_a_cluster_of_this_machine_or_names_what_is_missing(
         assert "pip install ray" in capsys.readouterr().err
 
 
-def test_unreadable_shard_file_is_a_row_error_of_the_run(
-    shards: Callable[..., Path], pretrain_bundle: Path
-) -> None:
+def test_unreadable_shard_file_is_a_row_error_of_the_run(shards: Callable[..., Path], pretrain_bundle: Path) -> None:
     rows = [dict(row) for row in load_datalist(shards("2d"))]
     dataset = SourcesDataset({"2d": rows}, {"2d": bundle_chain(pretrain_bundle, "2d")})
     dataset.datasets["2d"].rows[1]["shard_row"] = 10**6
     with pytest.raises(RowError, match=r"'x1.png' could not be read from shards"):
         dataset["2d", 1, 0]
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """A datalist of ten X-rays, two shards, in a folder of its own."""
+    folder = tmp_path / "few"
+    write_xrays(folder, seed=1)
+    return folder
+
+
+def write_xrays(folder: Path, seed: int) -> None:
+    folder.mkdir()
+    random = np.random.RandomState(seed)
+    for i in range(10):
+        Image.fromarray(random.randint(0, 255, (40, 50), np.uint8)).save(folder / f"x{i}.png")
+    rows = [{"image": f"x{i}.png", "report": REPORT.format(i)} for i in range(10)]
+    (folder / "list.json").write_text(json.dumps({"training": rows}))
+
+
+def images(path: Path) -> np.ndarray:
+    """Of all rows, as stored."""
+    return np.concatenate([np.load(file) for file in sorted(path.glob("training-*/image.npy"))])
+
+
+def test_mended_file_is_read_again(few: Path, tmp_path: Path) -> None:
+    whole = (few / "x9.png").read_bytes()
+    (few / "x9.png").write_bytes(whole[:300])
+    assert len(convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)["failures"]) == 1
+    result = convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)
+    assert (result["made"], result["rows"], len(result["failures"])) == (0, 9, 1)
+    (few / "x9.png").write_bytes(whole)
+    result = convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)
+    assert (result["made"], result["rows"], result["failures"]) == (1, 10, [])
+
+
+def test_row_that_failed_for_a_cause_outside_its_file_is_read_again(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as without_decoder:
+        without_decoder.setattr(convert_rows, "quantise", lambda *_: 1 / 0)
+        result = convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)
+        assert (result["rows"], len(result["failures"])) == (0, 10)
+    result = convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)
+    assert (result["made"], result["rows"], result["failures"]) == (2, 10, [])
+
+
+def test_other_pictures_of_the_same_names_make_their_shards_anew(few: Path, tmp_path: Path) -> None:
+    write_xrays(tmp_path / "other", seed=2)
+    convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)
+    convert_datalist(few / "list.json", tmp_path / "expected", RECIPE, tmp_path / "other", jobs=1)
+    result = convert_datalist(few / "list.json", tmp_path / "o", RECIPE, tmp_path / "other", jobs=1)
+    assert result["made"] == 2
+    assert np.array_equal(images(tmp_path / "o"), images(tmp_path / "expected"))
+    Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / "other" / "x3.png")
+    result = convert_datalist(few / "list.json", tmp_path / "o", RECIPE, tmp_path / "other", jobs=1)
+    assert result["made"] == 1
+
+
+def test_moved_dataset_stays_done(few: Path, tmp_path: Path) -> None:
+    convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)
+    few.rename(tmp_path / "moved")
+    assert convert_datalist(tmp_path / "moved" / "list.json", tmp_path / "o", RECIPE, jobs=1)["made"] == 0
+
+
+def test_changed_mask_or_slice_makes_its_shard_anew(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "1.dcm").write_bytes(b"slice")
+    (tmp_path / "mask.mhd").write_text("ElementDataFile = mask.raw\n")
+    rows = [{"image": str(tmp_path / "series"), "lesion_mask": str(tmp_path / "mask.mhd")}, {}]
+    before = source_facts(rows, str(tmp_path))
+    assert [entry[0] for entry in before] == ["series", "mask.mhd"]
+    (tmp_path / "mask.raw").write_bytes(b"voxels")
+    after = source_facts(rows, str(tmp_path))
+    assert [one == other for one, other in zip(before, after)] == [True, False]
+    (tmp_path / "series" / "1.dcm").write_bytes(b"whole slice")
+    assert source_facts(rows, str(tmp_path))[0] != after[0]
+    assert source_facts([{"image": "nowhere.png"}], str(tmp_path))[0][1:] == [None, None]
+
+
+def test_conversions_of_files_of_other_times_differ_in_the_sources_alone(few: Path, tmp_path: Path) -> None:
+    convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)
+    for path in few.glob("*.png"):
+        os.utime(path, (1, 1))
+    convert_datalist(few / "list.json", tmp_path / "p", RECIPE, jobs=1)
+    one, other = tree(tmp_path / "o"), tree(tmp_path / "p")
+    assert one.keys() == other.keys()
+    assert {Path(name).name for name in one if one[name] != other[name]} == {SOURCES}
+
+
+def test_shards_without_sources_are_read_and_made_anew_by_the_next_conversion(
+    few: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)
+    for path in (tmp_path / "o").glob(f"*/{SOURCES}"):
+        path.unlink()
+    assert len(load_datalist(tmp_path / "o")) == 10
+    assert convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)["made"] == 2
+    assert "training-00000 does not say which files it was made from" in caplog.text
+    assert convert_datalist(few / "list.json", tmp_path / "o", RECIPE, jobs=1)["made"] == 0
