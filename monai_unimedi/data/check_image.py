@@ -13,9 +13,11 @@ import nibabel
 import numpy as np
 from monai.utils import convert_to_numpy
 from PIL import Image
+from pydicom.dataset import Dataset
 
 from monai_unimedi.data.check_values import contrast_faults, hounsfield_faults, is_constant
 from monai_unimedi.data.ct_slice import looks_like_ct_slice
+from monai_unimedi.data.dicom_xray import PURPOSE_TAGS, is_for_processing, turned_orientation
 from monai_unimedi.data.discover import PICTURES, VOLUMES
 from monai_unimedi.data.perceptual_hash import perceptual_hash
 from monai_unimedi.transforms.dicom_pixels import read_dicom
@@ -158,7 +160,7 @@ def _dicom_header(path: str) -> tuple[ImageFacts, list[Fault]]:
     if Path(path).suffix.lower() != ".dcm" and not _begins_as_dicom(path):
         return {"kind": "2d"}, []
     tags = ("Modality", "PhotometricInterpretation", "SamplesPerPixel", "Rows", "Columns", "NumberOfFrames")
-    header = read_dicom(path, tags, pixels=False)
+    header = read_dicom(path, (*tags, *PURPOSE_TAGS), pixels=False)
     facts: ImageFacts = {"kind": "2d", "photometric": f"DICOM {header.get('PhotometricInterpretation')}"}
     facts["channels"] = int(header.get("SamplesPerPixel") or 1)
     modality = str(header.get("Modality", ""))
@@ -168,10 +170,28 @@ def _dicom_header(path: str) -> tuple[ImageFacts, list[Fault]]:
             "series in the 3d datalist instead."
         )
         return facts, [("error", "CT slice", message)]
+    faults = _purpose_faults(header)
     if facts["channels"] > 1:
         message = "An X-ray must be grey, this DICOM file is in colour; it is read as luma."
-        return facts, [("warning", "colour", message)]
-    return facts, []
+        faults.append(("warning", "colour", message))
+    return facts, faults
+
+
+def _purpose_faults(header: Dataset) -> list[Fault]:
+    faults: list[Fault] = []
+    if is_for_processing(header):
+        message = (
+            "A DICOM X-ray must be for viewing, this is the detector's raw image (FOR PROCESSING), often a "
+            "negative; take the one FOR PRESENTATION."
+        )
+        faults.append(("warning", "raw image", message))
+    if turned := turned_orientation(header):
+        message = (
+            f"The rows of a frontal X-ray must run to the patient's left and its columns to the feet (L\\F), its "
+            f"PatientOrientation is {turned}: it is read as stored, sides do not fit its report; turn the pixels."
+        )
+        faults.append(("warning", "orientation", message))
+    return faults
 
 
 def _begins_as_dicom(path: str) -> bool:
@@ -230,9 +250,7 @@ def _geometry_faults(path: str, affine: np.ndarray, spacing: np.ndarray) -> list
     faults: list[Fault] = []
     if spacing.min() < _SPACING[0] or spacing.max() > _SPACING[1]:
         got = " x ".join(f"{s:g}" for s in spacing.round(4))
-        message = (
-            f"The spacing of a CT lies within {_SPACING[0]} and {_SPACING[1]} mm, got {got}; is it in mm?"
-        )
+        message = f"The spacing of a CT lies within {_SPACING[0]} and {_SPACING[1]} mm, got {got}; is it in mm?"
         faults.append(("warning", "spacing", message))
     turned = np.degrees(np.arccos(np.clip(np.abs(affine[:3, :3] / spacing).max(axis=0).min(), 0, 1)))
     if turned > _TURNED:
@@ -246,9 +264,7 @@ def _geometry_faults(path: str, affine: np.ndarray, spacing: np.ndarray) -> list
 def _nifti_faults(header: nibabel.Nifti1Header) -> list[Fault]:
     codes = int(header["qform_code"]), int(header["sform_code"])
     if codes == (0, 0):
-        message = (
-            "The NIfTI file should say how it lies (qform or sform), it says nothing: sides are a guess."
-        )
+        message = "The NIfTI file should say how it lies (qform or sform), it says nothing: sides are a guess."
         return [("warning", "orientation", message)]
     if min(codes) > 0 and np.abs(header.get_qform() - header.get_sform())[:3, :3].max() > 0.05:
         message = (

@@ -15,13 +15,15 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
+from monai_unimedi.data.dicom_xray import PURPOSE_TAGS, is_for_processing, turned_orientation
+
 __all__ = ["DicomFile", "link_series", "read_header", "series_problem", "without_localizers"]
 
 _TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality"),
     *("AccessionNumber", "ImageType", "ViewPosition", "BodyPartExamined", "NumberOfFrames", "Rows"),
     *("Columns", "BitsAllocated", "SamplesPerPixel", "ImagePositionPatient", "ImageOrientationPatient"),
-    "PixelSpacing",
+    *("PixelSpacing", *PURPOSE_TAGS),
 ]
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _AXIAL = 0.9  # cosine between the slices' normal and the body's axis
@@ -44,6 +46,8 @@ class DicomFile(NamedTuple):
     view: str
     body_part: str
     is_localizer: bool
+    is_for_processing: bool
+    is_turned: bool  # the stored picture is mirrored, upside down or on its side
     frames: int
     size: tuple[int, int]  # rows, columns
     position: tuple[float, ...] | None  # of the first pixel, mm
@@ -92,6 +96,8 @@ def _as_file(path: Path, header: Dataset) -> DicomFile:
         view=text("ViewPosition").upper(),
         body_part=text("BodyPartExamined").upper(),
         is_localizer="LOCALIZER" in [str(word).upper() for word in header.get("ImageType") or ()],
+        is_for_processing=is_for_processing(header),
+        is_turned=turned_orientation(header) is not None,
         frames=int(header.get("NumberOfFrames") or 1),
         size=(int(header.get("Rows") or 0), int(header.get("Columns") or 0)),
         position=numbers("ImagePositionPatient", 3),

@@ -72,7 +72,9 @@ def scaled_jpeg(image: Image.Image, target_size: int, fit: str = "pad") -> tuple
 
 
 class LoadXray(Transform):
-    """Read one X-ray file to (C, X, Y) = (channels, columns, rows).
+    """Read one X-ray file to (C, X, Y) = (channels, columns, rows), as they are stored: neither an EXIF turn nor a
+    DICOM file's ``PatientOrientation`` is applied, so that masks and predictions lie on the file's own grid;
+    ``check`` names files that are stored turned.
 
     The metadata of the result hold ``filename_or_obj``, PIL's ``mode`` or DICOM's ``photometric``, and
     ``bits_stored`` or ``levels`` (black and white), ``extent`` (columns and rows, the last of which may be a
@@ -138,9 +140,7 @@ class LoadXray(Transform):
         except (OSError, SyntaxError, struct.error) as error:  # the last two: PIL, of a broken PNG
             if isinstance(error, PermissionError):
                 raise
-            raise OSError(
-                f"{path.name!r} must be whole, it is broken or truncated; copy it again."
-            ) from error
+            raise OSError(f"{path.name!r} must be whole, it is broken or truncated; copy it again.") from error
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError("The image must hold finite values, got NaN or infinity; convert the file again.")
         meta: dict[str, object] = {"mode": mode} | ({} if extent is None else {"extent": extent})
@@ -148,9 +148,7 @@ class LoadXray(Transform):
 
     def _dicom(self, path: Path) -> tuple[np.ndarray, dict[str, object]]:
         if not is_dicom(path) and path.suffix.lower() != ".dcm":
-            raise ValueError(
-                f"An X-ray must be PNG, JPEG, BMP, TIFF or DICOM, got {path.name!r}; convert it first."
-            )
+            raise ValueError(f"An X-ray must be PNG, JPEG, BMP, TIFF or DICOM, got {path.name!r}; convert it first.")
         header = read_dicom(path)
         stored = stored_values(header, path.name)
         is_color = int(header.get("SamplesPerPixel", 1)) > 1

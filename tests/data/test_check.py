@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from monai_unimedi.data.check import check_datalists, write_findings
+from monai_unimedi.data.check_image import inspect_image
 from monai_unimedi.data.check_rows import Finding
 from monai_unimedi.data.check_values import hounsfield_faults
 from monai_unimedi.data.ct_slice import looks_like_ct_slice
 from monai_unimedi.data.perceptual_hash import near_pairs, perceptual_hash
 from monai_unimedi.verbs.check import main
 from tests.acceptance import broken_inputs as acceptance
-from tests.data.broken_inputs import body, good_png, nifti, picture, series
+from tests.data.broken_inputs import body, dicom_xray, good_png, nifti, picture, series
 
 
 def listed(folder: Path, rows: list[dict[str, Any]], name: str = "datalist_2d.json", **more: Any) -> Path:
@@ -78,15 +80,11 @@ def test_equal_and_long_reports_and_languages_are_counted_without_their_text(tmp
         def __call__(self, texts: list[str], **options: object) -> dict[str, list[list[str]]]:
             return {"input_ids": [text.split() for text in texts]}
 
-    result = check_datalists(
-        [listed(tmp_path, rows)], None, Words(), lambda text: "es" if "pulmones" in text else "en"
-    )
+    result = check_datalists([listed(tmp_path, rows)], None, Words(), lambda text: "es" if "pulmones" in text else "en")
     (equal,), (long,), (language,) = (
         of(result.findings, name) for name in ("equal reports", "long reports", "language")
     )
-    assert (
-        "2 different texts among 3 reports: 2 rows share 1 texts, 1 of them across patients" in equal.message
-    )
+    assert "2 different texts among 3 reports: 2 rows share 1 texts, 1 of them across patients" in equal.message
     assert "1 of 3 reports have more than the tokenizer's 12 tokens (the longest 40)" in long.message
     assert "1 of 3 reports are in 'es'" in language.message
     assert result.summary["datalist_2d.json"]["languages"] == {"en": 2, "es": 1}
@@ -121,9 +119,7 @@ def test_summary_counts_what_is_there(tmp_path: Path) -> None:
     assert facts["images opened"] == "2 of 2"
 
 
-@pytest.mark.parametrize(
-    ("shift", "reason"), [(-1024, "rescaled twice"), (1024, "not rescaled"), (5000, "hardly a")]
-)
+@pytest.mark.parametrize(("shift", "reason"), [(-1024, "rescaled twice"), (1024, "not rescaled"), (5000, "hardly a")])
 def test_shifted_hounsfield_units_are_recognised(shift: int, reason: str) -> None:
     volume = body("ct").astype(np.int32)
     assert hounsfield_faults(volume) == []
@@ -155,9 +151,7 @@ def test_a_sharp_border_looks_like_a_slice_and_a_slope_does_not() -> None:
     assert not looks_like_ct_slice(np.clip(lungs, 0, 1))
 
 
-def test_verb_prints_writes_and_tells_by_its_status(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verb_prints_writes_and_tells_by_its_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [good_png(tmp_path, name) for name in ("a", "b")]
     page, table = tmp_path / "out" / "check.html", tmp_path / "findings.csv"
     good = listed(tmp_path, rows)
@@ -175,3 +169,30 @@ def test_findings_are_one_a_line(tmp_path: Path) -> None:
     write_findings([Finding("note", "x", "l.json", "", -1, "", "of two\nlines")], tmp_path / "f.csv")
     with (tmp_path / "f.csv").open(newline="") as stream:
         assert len(list(csv.reader(stream))) == 2
+
+
+@pytest.mark.parametrize(
+    ("orientation", "said"),
+    [(["R", "F"], "R\\F"), (["L", "H"], "L\\H"), (["F", "L"], "F\\L"), (["R", "H"], "R\\H")],
+)
+def test_x_ray_stored_mirrored_or_turned_by_its_header_is_a_warning(
+    tmp_path: Path, orientation: list[str], said: str
+) -> None:
+    dicom_xray(tmp_path, "x", PatientOrientation=orientation)
+    [(severity, check, message)] = inspect_image(str(tmp_path / "x.dcm"))["faults"]
+    assert (severity, check) == ("warning", "orientation")
+    assert f"its PatientOrientation is {said}" in message
+
+
+@pytest.mark.parametrize("orientation", [None, "", ["L", "F"], ["A", "F"], ["P", "FL"], ["L", ""]])
+def test_x_ray_that_lies_as_it_is_viewed_has_no_warning(tmp_path: Path, orientation: Any) -> None:
+    dicom_xray(tmp_path, "x", PatientOrientation=orientation)
+    assert inspect_image(str(tmp_path / "x.dcm"))["faults"] == []
+
+
+@pytest.mark.parametrize("tag", ["PresentationIntentType", "SOPClassUID"])
+def test_raw_image_of_a_detector_is_a_warning(tmp_path: Path, tag: str) -> None:
+    values = {"PresentationIntentType": "FOR PROCESSING", "SOPClassUID": DigitalXRayImageStorageForProcessing}
+    dicom_xray(tmp_path, "x", **{tag: values[tag]})
+    [(severity, check, _)] = inspect_image(str(tmp_path / "x.dcm"))["faults"]
+    assert (severity, check) == ("warning", "raw image")

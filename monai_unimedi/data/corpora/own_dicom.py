@@ -91,7 +91,7 @@ class _Tree:
     ) -> None:
         self.root, self.files, self.in_folder, self.options = root, files, in_folder, options
         self.reports = Reports()
-        self.nearly = 0
+        self.nearly = self.turned = 0
         self.first_study: dict[str, str] = {}
         for file in files:
             study = self.first_study.setdefault(file.patient, file.study)
@@ -132,13 +132,18 @@ class _Tree:
                 row = {"id": self._id(file.instance), "image": str(file.path), "report": text}
                 row |= {"patient": self._patient(file), "study": self._id(file.study)}
                 row |= {"view": file.view} if file.view else {}
+                self.turned += file.is_turned and not reason
                 yield LeftOut(name, reason) if reason else Found(row, "2d")
 
     def _refused(self, file: DicomFile) -> str | None:
+        """Why a file is no row whatever its report. What the detector gave (``FOR PROCESSING``) is left out even
+        where its study has nothing else: it is often a negative, and the report is about the processed image."""
         if not file.instance or not file.size[0]:
             return "no SOPInstanceUID, or no image"
         if file.modality in XRAYS and file.frames > 1:
             return "several frames"
+        if file.modality in XRAYS and file.is_for_processing:
+            return "for processing: the detector's raw image, not the one for viewing"
         if self.options.body_part and file.body_part != self.options.body_part.upper():
             return f"the body part is not {self.options.body_part.upper()}"
         if file.modality in XRAYS and self.options.views == "frontal" and file.view not in ("PA", "AP"):
@@ -197,8 +202,11 @@ class _Tree:
 
     def notes(self) -> Iterator[Item]:
         if self.nearly:
+            yield Note(f"{self.nearly} images would find a report without leading zeros: mend the table's numbers")
+        if self.turned:
             yield Note(
-                f"{self.nearly} images would find a report without leading zeros: mend the table's numbers"
+                f"{self.turned} X-rays are stored mirrored or turned (PatientOrientation) and are read as stored: "
+                "`check` names them"
             )
         if self.reports.joined:
             yield Note(f"{len(self.reports.joined)} accession numbers have several reports, which are joined")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from monai.transforms import LoadImage
+from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from monai_unimedi.transforms import LoadXray
 from monai_unimedi.verbs.prepare import main
@@ -55,9 +56,7 @@ def test_table_splits_and_labels_come_from_its_columns(tmp_path: Path) -> None:
     assert classes.rows_of_all("2d")["xrays/2.png"]["label"] == [0, 1]
 
 
-def test_table_without_the_column_says_which_columns_it_has(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_table_without_the_column_says_which_columns_it_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = own_table(tmp_path / "own")
     arguments = ["--csv", str(root / "reports.csv"), "--image", "file", "--patient", "pid"]
     assert main(["csv", "--root", str(root), "--output", str(tmp_path / "out"), *arguments]) == 1
@@ -115,9 +114,7 @@ def test_dicom_several_reports_are_joined_and_lost_zeros_are_pointed_out(prepare
 
 def test_dicom_ids_are_pseudonyms_and_no_header_text_is_kept(prepared: Prepared, tree: Path) -> None:
     content = (prepared.output / "datalist_2d.json").read_text()
-    content += (prepared.output / "datalist_3d.json").read_text() + (
-        prepared.output / "summary.json"
-    ).read_text()
+    content += (prepared.output / "datalist_3d.json").read_text() + (prepared.output / "summary.json").read_text()
     assert UID not in content and "Secret" not in content and str(tree) not in content
     row = next(iter(prepared.rows("2d").values()))
     assert len(row["id"]) == len(row["patient"]) == 16
@@ -128,9 +125,7 @@ def test_dicom_patient_of_two_studies_is_one_patient(prepared: Prepared) -> None
     assert len({row["patient"] for row in rows}) == 1 and len({row["study"] for row in rows}) == 2
 
 
-def test_dicom_series_that_share_a_folder_are_linked_apart_and_read_as_volumes(
-    prepared: Prepared, tree: Path
-) -> None:
+def test_dicom_series_that_share_a_folder_are_linked_apart_and_read_as_volumes(prepared: Prepared, tree: Path) -> None:
     paths = [tree / row["image"] for row in prepared.rows_of_all("3d").values()]
     assert sum(path.parts[-2] == "series" for path in paths) == 2
     assert sum(os.path.normpath(path) == str(tree / "cts" / "alone") for path in paths) == 1
@@ -161,9 +156,7 @@ def test_dicom_reports_come_from_structured_reports_of_the_tree(tmp_path: Path) 
     ct_series(root / "a", 1)
     ct_series(root / "b", 2, AccessionNumber="")  # found by its study
     for number in (1, 2):
-        structured_report(
-            root / "sr" / f"{number}", number, f"Heart of normal size, case {number}.", "Normal."
-        )
+        structured_report(root / "sr" / f"{number}", number, f"Heart of normal size, case {number}.", "Normal.")
     found = prepare("dicom", root, tmp_path / "out", "--keep_uids")
     rows = found.rows("3d")
     assert set(rows) == {f"{UID}5.1", f"{UID}5.2"}
@@ -188,6 +181,28 @@ def test_dicom_options_choose_views_series_and_body_part(tmp_path: Path) -> None
         "the body part is not CHEST": 1,
         "another series of the study has more slices": 1,
     }
+
+
+def test_dicom_raw_image_of_a_detector_is_left_out_beside_the_one_for_viewing(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    xray(root / "viewed.dcm", 1, PresentationIntentType="FOR PRESENTATION")
+    pair = {"StudyInstanceUID": f"{UID}3.1", "AccessionNumber": "A0001", "PatientID": "P1"}
+    xray(root / "raw.dcm", 2, PresentationIntentType="FOR PROCESSING", **pair)
+    xray(root / "raw_class.dcm", 3, SOPClassUID=DigitalXRayImageStorageForProcessing, **pair)
+    reports = own_reports(tmp_path / "reports.csv")
+    found = prepare("dicom", root, tmp_path / "out", "--reports", str(reports), "--keep_uids")
+    assert set(found.rows_of_all("2d")) == {f"{UID}1.1"}
+    assert found.reasons == {"for processing: the detector's raw image, not the one for viewing": 2}
+
+
+def test_dicom_mirrored_and_turned_xrays_are_counted_in_a_note(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    for number, orientation in enumerate((["L", "F"], ["R", "F"], ["A", "F"], ["L", "H"]), start=1):
+        xray(root / f"{number}.dcm", number, PatientOrientation=orientation)
+    reports = own_reports(tmp_path / "reports.csv")
+    found = prepare("dicom", root, tmp_path / "out", "--reports", str(reports))
+    assert len(found.rows_of_all("2d")) == 4
+    assert "2 X-rays are stored mirrored or turned (PatientOrientation)" in " ".join(found.summary["notes"])
 
 
 def test_dicom_slices_that_are_no_even_stack_are_no_volume(tmp_path: Path) -> None:
