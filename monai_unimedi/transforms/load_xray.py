@@ -29,6 +29,7 @@ __all__ = ["LoadXray", "LoadXrayd", "plain_channels", "scaled_jpeg"]
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 _PLAIN_MODES = {"L", "LA", "RGB", "RGBA", "I", "I;16", "F"}
+_PHOTOMETRIC = 262  # TIFF tag; 0: white is zero
 _OVERSAMPLING = 2  # decoded pixels per pixel of the target: below it, the JPEG's own blocks would show
 
 
@@ -47,6 +48,12 @@ def plain_channels(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return image.convert("I")
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF's lowest value is white, of the depths that PIL leaves as they are; it turns 8 bits itself."""
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    return tags.get(_PHOTOMETRIC) == 0 and (image.mode in ("I", "F") or image.mode.startswith("I;16"))
 
 
 def scaled_jpeg(image: Image.Image, target_size: int, fit: str = "pad") -> tuple[float, float] | None:
@@ -76,11 +83,11 @@ class LoadXray(Transform):
     DICOM file's ``PatientOrientation`` is applied, so that masks and predictions lie on the file's own grid;
     ``check`` names files that are stored turned.
 
-    The metadata of the result hold ``filename_or_obj``, PIL's ``mode`` or DICOM's ``photometric``, and
-    ``bits_stored`` or ``levels`` (black and white), ``extent`` (columns and rows, the last of which may be a
-    part) of a scaled JPEG, and nothing else of the header. DICOM rescale slope and
-    intercept are applied; JPEG, lossless JPEG, JPEG-LS and JPEG 2000 need the decoders of the ``[dicom]``
-    extra.
+    The metadata of the result hold ``filename_or_obj``, PIL's ``mode`` or DICOM's ``photometric`` (``MONOCHROME1``
+    also of a TIFF of more than 8 bits whose white is zero), and ``bits_stored`` or ``levels`` (black and white),
+    ``extent`` (columns and rows, the last of which may be a part) of a scaled JPEG, and nothing else of the header.
+    DICOM rescale slope and intercept are applied; JPEG, lossless JPEG, JPEG-LS and JPEG 2000 need the decoders of
+    the ``[dicom]`` extra.
 
     Args:
         voi: ``header`` applies a DICOM file's VOI LUT, or where it has none its first window, and nothing
@@ -135,6 +142,7 @@ class LoadXray(Transform):
                 extent = None if scaled is None else scaled_jpeg(image, scaled, self.fit)
                 plain = plain_channels(image)
                 array, mode = np.asarray(plain), plain.mode
+                is_inverted = _white_is_zero(image)
         except UnidentifiedImageError:
             raise ValueError(f"{path.name!r} must hold a picture, it does not; copy it again.") from None
         except (OSError, SyntaxError, struct.error) as error:  # the last two: PIL, of a broken PNG
@@ -144,6 +152,7 @@ class LoadXray(Transform):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError("The image must hold finite values, got NaN or infinity; convert the file again.")
         meta: dict[str, object] = {"mode": mode} | ({} if extent is None else {"extent": extent})
+        meta |= {"photometric": "MONOCHROME1"} if is_inverted else {}
         return (array.T[None] if array.ndim == 2 else array.transpose(2, 1, 0)), meta
 
     def _dicom(self, path: Path) -> tuple[np.ndarray, dict[str, object]]:

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 import torch
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 from pydicom.pixels import apply_windowing
 from pydicom.uid import DigitalXRayImageStorageForPresentation, JPEGLosslessSV1
 
@@ -44,9 +45,7 @@ def test_window_can_be_ignored_and_no_window_leaves_percentiles(tmp_path: Path) 
     dicom_xray(tmp_path, "y")
     assert not np.allclose(grey(tmp_path / "x.dcm"), grey(tmp_path / "x.dcm", "ignore"))
     low, high = np.percentile(picture("y") * 16.0, (0.5, 99.5))
-    assert np.allclose(
-        grey(tmp_path / "y.dcm"), np.clip((picture("y").T * 16.0 - low) / (high - low), 0, 1), atol=0.01
-    )
+    assert np.allclose(grey(tmp_path / "y.dcm"), np.clip((picture("y").T * 16.0 - low) / (high - low), 0, 1), atol=0.01)
 
 
 def test_monochrome1_is_inverted_after_the_window(tmp_path: Path) -> None:
@@ -99,8 +98,7 @@ def test_scaled_decode_leaves_twice_the_target_and_the_same_picture(tmp_path: Pa
     small = LoadXray(target_size=96)(path)
     assert small.shape == (1, 213, 250)
     first, second = (
-        torch.as_tensor(ScaleXray(96)(XrayToGray()(load(path))))
-        for load in (LoadXray(target_size=96), LoadXray())
+        torch.as_tensor(ScaleXray(96)(XrayToGray()(load(path)))) for load in (LoadXray(target_size=96), LoadXray())
     )
     assert 255 * float((first - second).abs().mean()) < 0.5
 
@@ -141,3 +139,26 @@ def test_bad_options_raise() -> None:
         LoadXray(target_size=0)
     with pytest.raises(ValueError, match="fit must be"):
         LoadXray(fit="stretch")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_tiff_whose_white_is_zero_is_the_same_grey_at_every_depth(tmp_path: Path, dtype: str) -> None:
+    levels = np.add.outer(np.arange(20), np.arange(30)).astype(np.float64)
+    levels *= 255 / levels.max() * (1 if dtype == "uint8" else 100)
+    top = levels.max()
+    plain = Image.fromarray(levels.round().astype(dtype))
+    plain.save(tmp_path / "black.tif")
+    # PIL itself turns 8 bits on writing and reading, deeper ones on neither
+    stored = plain if dtype == "uint8" else Image.fromarray((top - levels).round().astype(dtype))
+    stored.save(tmp_path / "white.tif", tiffinfo={262: 0})
+    with Image.open(tmp_path / "white.tif") as opened:
+        assert isinstance(opened, TiffImageFile) and opened.tag_v2[262] == 0
+    black, white = grey(tmp_path / "black.tif"), grey(tmp_path / "white.tif")
+    assert black[0, 0] == 0 and black[-1, -1] == 1
+    assert np.allclose(white, black, atol=0.01)
+
+
+def test_numbers_of_a_mask_in_a_tiff_whose_white_is_zero_stay(tmp_path: Path) -> None:
+    mask = np.eye(20, dtype=np.uint16) * 300
+    Image.fromarray(mask).save(tmp_path / "mask.tif", tiffinfo={262: 0})
+    assert np.array_equal(LoadXray()(tmp_path / "mask.tif").numpy()[0], mask.T)
