@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import pydicom
 
-from monai_unimedi.data.corpora.items import list_files
+from monai_unimedi.data.corpora.items import LeftOut, list_files
 from monai_unimedi.data.prepare_dicom import DicomFile
-from monai_unimedi.data.prepare_tables import find_column, read_columns, read_table, read_text
+from monai_unimedi.data.prepare_tables import find_column, read_columns, read_lines, read_text
 from monai_unimedi.data.report_sr import structured_report_text
 
 __all__ = ["Reports"]
@@ -36,6 +36,7 @@ class Reports:
     def __init__(self) -> None:
         self.reports: dict[str, list[_Report]] = {}
         self.joined: set[str] = set()
+        self.unusable: list[LeftOut] = []
         self._without_zeros: set[str] | None = None
 
     def add(self, key: str, text: str, patient: str = "") -> None:
@@ -45,7 +46,8 @@ class Reports:
             known.append(_Report(text, patient))
 
     def add_table(self, path: Path, accession: str | None, report: str | None, patient: str | None) -> None:
-        """Every row of a CSV file; the columns are found by their usual names where they are not given.
+        """Every row of a CSV file; the columns are found by their usual names where they are not given. Rows that
+        cannot be told into cells are `unusable`.
 
         Raises:
             ValueError: When a column is missing; the message names those that are there.
@@ -60,8 +62,10 @@ class Reports:
                     f"{', '.join(map(repr, names))}: name one."
                 )
         owner = patient or find_column(names, PATIENT)
-        for line in read_table(path, [column for column in (key, text, patient) if column]):
-            if line[str(key)]:
+        for number, line in read_lines(path, [column for column in (key, text, patient) if column]):
+            if isinstance(line, str):
+                self.unusable.append(LeftOut(f"{path.name}, line {number}", line))
+            elif line[str(key)]:
                 self.add(line[str(key)], line[str(text)], line[owner] if owner else "")
 
     def add_folder(self, folder: Path) -> None:

@@ -40,7 +40,7 @@ def test_delimiter_is_the_one_of_the_header(tmp_path: Path, delimiter: str) -> N
 
 
 def test_column_names_lose_their_spaces_and_short_rows_are_filled(tmp_path: Path) -> None:
-    path = text(tmp_path / "t.csv", "ImageId, EncodedPixels\n1\n\n2,3,4\n")
+    path = text(tmp_path / "t.csv", "ImageId, EncodedPixels\n1\n\n2,3\n")
     assert list(read_table(path)) == [
         {"ImageId": "1", "EncodedPixels": ""},
         {"ImageId": "2", "EncodedPixels": "3"},

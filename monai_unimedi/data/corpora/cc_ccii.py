@@ -114,7 +114,7 @@ def _fingerprint(slices: list[Path]) -> str:
 def _known_fingerprint(path: Path) -> str:
     """Of the slices that a volume was made of; empty where the file cannot tell."""
     try:
-        return str(nibabel.load(path).header["descrip"].item().decode("ascii"))
+        return str(nibabel.Nifti1Image.from_filename(path).header["descrip"].item().decode("ascii"))
     except Exception:  # whatever a broken file raises
         return ""
 

@@ -104,6 +104,7 @@ class _Tree:
         elif given is not None:
             columns = self.options.accession, self.options.report, self.options.patient
             self.reports.add_table(given, *columns)
+            yield from self.reports.unusable
         structured = [file for file in self.files if file.modality == "SR"]
         for file in structured:
             try:
@@ -197,9 +198,7 @@ class _Tree:
 
     def notes(self) -> Iterator[Item]:
         if self.nearly:
-            yield Note(
-                f"{self.nearly} images would find a report without leading zeros: mend the table's numbers"
-            )
+            yield Note(f"{self.nearly} images would find a report without leading zeros: mend the table's numbers")
         if self.reports.joined:
             yield Note(f"{len(self.reports.joined)} accession numbers have several reports, which are joined")
 
