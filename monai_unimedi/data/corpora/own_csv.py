@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from monai_unimedi.data.corpora.items import Found, Item, LabelNames, LeftOut, Note
 from monai_unimedi.data.discover import source_of
-from monai_unimedi.data.prepare_tables import read_lines
+from monai_unimedi.data.prepare_tables import read_columns, read_lines
+from monai_unimedi.data.text_columns import report_of, unread_note, unread_texts
 
 __all__ = ["add_arguments", "items"]
 
@@ -30,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--csv", type=Path, required=True, metavar="FILE", help="the table; also TSV, semicolons, .gz")
     add("--image", required=True, metavar="COL", help="column of the image's path, relative to --root")
-    add("--report", metavar="COL", help="column of the report; without it rows have no report")
+    add(
+        "--report", nargs="+", default=[], metavar="COL",
+        help="column of the report, or those of findings and impression; without it rows have no report",
+    )  # fmt: skip
     add("--patient", required=True, metavar="COL", help="column of the patient, whose images stay together")
     add("--id", metavar="COL", help="column of the id (default: the image's path)")
     add(
@@ -42,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
     """One row a line of the table."""
-    given = (options.image, options.report, options.patient, options.id, options.split, *options.label)
+    given = (options.image, *options.report, options.patient, options.id, options.split, *options.label)
     rows = list(read_lines(options.csv, [column for column in given if column]))
     lines = [(number, line) for number, line in rows if not isinstance(line, str)]
     yield from (LeftOut(f"line {number}", reason) for number, reason in rows if isinstance(reason, str))
@@ -51,6 +56,8 @@ def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
         yield LabelNames(source, names)
     if not options.report:
         yield Note("no --report: the rows serve for labels and embeddings, not for pre-training")
+    elif unread := unread_texts(read_columns(options.csv), [column for column in given if column]):
+        yield unread_note(unread)
     for number, line in lines:
         name = line[options.id or options.image] or f"line {number}"
         split = line[options.split].lower() if options.split else "train"
@@ -63,8 +70,8 @@ def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
         if reason:
             yield LeftOut(name, reason)
             continue
-        row = {"id": name, "image": str(path), "patient": line[options.patient]}
-        row |= {"report": line[options.report]} if options.report else {}
+        row: dict[str, Any] = {"id": name, "image": str(path), "patient": line[options.patient]}
+        row |= {"report": report_of(line, options.report)} if options.report else {}
         label = _label(line, options.label, names)
         yield Found(row | ({"label": label} if label else {}), source, SECTIONS[split])
 

@@ -27,6 +27,7 @@ from monai_unimedi.data.prepare_dicom import (
     without_localizers,
 )
 from monai_unimedi.data.prepare_reports import Reports
+from monai_unimedi.data.text_columns import unread_note
 
 __all__ = ["add_arguments", "items"]
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--reports", type=Path, metavar="CSV_OR_FOLDER", help="default: DICOM SR objects of the tree alone")
     add("--accession", metavar="COL", help="column of the accession number (or StudyInstanceUID)")
-    add("--report", metavar="COL", help="column of the report")
+    add("--report", nargs="+", metavar="COL", help="column of the report, or those of findings and impression")
     add("--patient", metavar="COL", help="column of the PatientID: a report of another patient is refused")
     add(
         "--views",
@@ -199,6 +200,8 @@ class _Tree:
     def notes(self) -> Iterator[Item]:
         if self.nearly:
             yield Note(f"{self.nearly} images would find a report without leading zeros: mend the table's numbers")
+        if self.reports.unread:
+            yield unread_note(self.reports.unread)
         if self.reports.joined:
             yield Note(f"{len(self.reports.joined)} accession numbers have several reports, which are joined")
 

@@ -11,7 +11,7 @@ from monai.transforms import LoadImage
 
 from monai_unimedi.transforms import LoadXray
 from monai_unimedi.verbs.prepare import main
-from tests.data.corpora.files import UID, ct_series, ct_slice, structured_report, text, xray
+from tests.data.corpora.files import UID, ct_series, ct_slice, picture, structured_report, table, text, xray
 from tests.data.corpora.prepared import Prepared, prepare
 from tests.data.corpora.trees_own import own_dicom, own_reports, own_table
 
@@ -55,9 +55,7 @@ def test_table_splits_and_labels_come_from_its_columns(tmp_path: Path) -> None:
     assert classes.rows_of_all("2d")["xrays/2.png"]["label"] == [0, 1]
 
 
-def test_table_without_the_column_says_which_columns_it_has(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_table_without_the_column_says_which_columns_it_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = own_table(tmp_path / "own")
     arguments = ["--csv", str(root / "reports.csv"), "--image", "file", "--patient", "pid"]
     assert main(["csv", "--root", str(root), "--output", str(tmp_path / "out"), *arguments]) == 1
@@ -115,9 +113,7 @@ def test_dicom_several_reports_are_joined_and_lost_zeros_are_pointed_out(prepare
 
 def test_dicom_ids_are_pseudonyms_and_no_header_text_is_kept(prepared: Prepared, tree: Path) -> None:
     content = (prepared.output / "datalist_2d.json").read_text()
-    content += (prepared.output / "datalist_3d.json").read_text() + (
-        prepared.output / "summary.json"
-    ).read_text()
+    content += (prepared.output / "datalist_3d.json").read_text() + (prepared.output / "summary.json").read_text()
     assert UID not in content and "Secret" not in content and str(tree) not in content
     row = next(iter(prepared.rows("2d").values()))
     assert len(row["id"]) == len(row["patient"]) == 16
@@ -128,9 +124,7 @@ def test_dicom_patient_of_two_studies_is_one_patient(prepared: Prepared) -> None
     assert len({row["patient"] for row in rows}) == 1 and len({row["study"] for row in rows}) == 2
 
 
-def test_dicom_series_that_share_a_folder_are_linked_apart_and_read_as_volumes(
-    prepared: Prepared, tree: Path
-) -> None:
+def test_dicom_series_that_share_a_folder_are_linked_apart_and_read_as_volumes(prepared: Prepared, tree: Path) -> None:
     paths = [tree / row["image"] for row in prepared.rows_of_all("3d").values()]
     assert sum(path.parts[-2] == "series" for path in paths) == 2
     assert sum(os.path.normpath(path) == str(tree / "cts" / "alone") for path in paths) == 1
@@ -161,9 +155,7 @@ def test_dicom_reports_come_from_structured_reports_of_the_tree(tmp_path: Path) 
     ct_series(root / "a", 1)
     ct_series(root / "b", 2, AccessionNumber="")  # found by its study
     for number in (1, 2):
-        structured_report(
-            root / "sr" / f"{number}", number, f"Heart of normal size, case {number}.", "Normal."
-        )
+        structured_report(root / "sr" / f"{number}", number, f"Heart of normal size, case {number}.", "Normal.")
     found = prepare("dicom", root, tmp_path / "out", "--keep_uids")
     rows = found.rows("3d")
     assert set(rows) == {f"{UID}5.1", f"{UID}5.2"}
@@ -231,3 +223,53 @@ def test_dicom_table_whose_columns_are_not_found_is_refused_with_its_columns(
     assert "a column for --accession; its columns are 'nummer', 'schrift'" in capsys.readouterr().err
     named = ("--reports", str(tmp_path / "reports.csv"), "--accession", "nummer", "--report", "schrift")
     assert main([*arguments, *named]) == 0
+
+
+PARTS = {"findings": "FINDINGS: The lungs are clear.", "impression": "Right pneumothorax, case {}."}
+BOTH = "Findings: The lungs are clear. Impression: Right pneumothorax, case {}."
+
+
+def parts(path: Path, **more: str) -> Path:
+    rows = [{"acc": f"A000{n}", "image": f"{n}.png", "pid": f"P{n}"} for n in (1, 2)]
+    return table(path, [row | {k: v.format(n) for k, v in (PARTS | more).items()} for n, row in enumerate(rows, 1)])
+
+
+def test_dicom_takes_findings_and_impression_from_two_columns(tmp_path: Path) -> None:
+    for number in (1, 2):
+        xray(tmp_path / "files" / f"{number}.dcm", number)
+    listed = parts(tmp_path / "t.csv")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "out", "--reports", str(listed))
+    assert {row["report"] for row in found.rows("2d").values()} == {BOTH.format(n) for n in (1, 2)}
+    options = ("--reports", str(listed), "--report_text", "impression")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "short", *options)
+    assert "Right pneumothorax, case 1." in {row["report"] for row in found.rows("2d").values()}
+
+
+def test_dicom_joins_reports_in_two_columns_section_by_section(tmp_path: Path) -> None:
+    xray(tmp_path / "files" / "1.dcm", 1)
+    listed = parts(tmp_path / "t.csv")
+    listed.write_text(listed.read_text().replace("A0002", "A0001").replace("P2", "P1"))
+    found = prepare("dicom", tmp_path / "files", tmp_path / "out", "--reports", str(listed))
+    (row,) = found.rows("2d").values()
+    assert row["report"].startswith("Findings: The lungs are clear. The lungs are clear. Impression: Right")
+    assert row["report"].endswith("case 1. Right pneumothorax, case 2.")
+
+
+def test_table_takes_several_columns_of_the_report_and_names_those_that_are_not_read(tmp_path: Path) -> None:
+    for number in (1, 2):
+        picture(tmp_path / f"{number}.png")
+    listed = parts(tmp_path / "t.csv")
+    columns = ("--csv", str(listed), "--image", "image", "--patient", "pid")
+    found = prepare("csv", tmp_path, tmp_path / "out", *columns, "--report", "findings", "impression")
+    assert [row["report"] for row in found.rows("2d").values()] == [BOTH.format(n) for n in (1, 2)]
+    assert not any("not read" in note for note in found.summary["notes"])
+    found = prepare("csv", tmp_path, tmp_path / "out", *columns, "--report", "findings")
+    assert any("not read: the text of 'impression'" in note for note in found.summary["notes"])
+
+
+def test_dicom_column_of_the_whole_report_comes_first_and_the_others_are_named(tmp_path: Path) -> None:
+    xray(tmp_path / "files" / "1.dcm", 1)
+    listed = parts(tmp_path / "t.csv", report="The whole report, case {}.")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "out", "--reports", str(listed))
+    assert [row["report"] for row in found.rows("2d").values()] == ["The whole report, case 1."]
+    assert any("not read: the text of 'findings', 'impression'" in note for note in found.summary["notes"])
