@@ -178,8 +178,24 @@ def test_dicom_options_choose_views_series_and_body_part(tmp_path: Path) -> None
     assert found.reasons == {
         "the view is LL": 1,
         "the body part is not CHEST": 1,
-        "another series of the study has more slices": 1,
+        "another series of the study has more slices, or as many": 1,
     }
+
+
+def test_dicom_largest_series_is_one_that_can_be_used_and_one_alone(tmp_path: Path) -> None:
+    study = {"StudyInstanceUID": "1.2", "AccessionNumber": "B0001", "PatientID": "C1"}
+    for number, count in ((1, 24), (2, 24), (3, 22)):
+        ct_series(tmp_path / "files" / f"ct{number}", number, count, **study)
+    coronal = [1.0, 0.0, 0.0, 0.0, 0.0, -1.0]
+    ct_series(tmp_path / "files" / "ct4", 4, 30, ImageOrientationPatient=coronal, **study)
+    for index in range(9):  # more files than the others, of fewer slices
+        ct_slice(tmp_path / "files" / "ct3" / f"copy{index}.dcm", 3, index, **study)
+    reports = own_reports(tmp_path / "reports.csv")
+    options = ("--reports", str(reports), "--series", "largest", "--keep_uids")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "out", *options)
+    assert set(found.rows("3d")) == {f"{UID}5.1"}
+    assert found.reasons["another series of the study has more slices, or as many"] == 2
+    assert found.reasons["not axial: coronal, sagittal or oblique"] == 1
 
 
 def test_dicom_slices_that_are_no_even_stack_are_no_volume(tmp_path: Path) -> None:
