@@ -135,6 +135,19 @@ def test_dicom_series_that_share_a_folder_are_linked_apart_and_read_as_volumes(p
         assert float(volume.min()) == -1024
 
 
+def test_dicom_links_lead_to_the_slices_where_the_output_is_a_link(tmp_path: Path) -> None:
+    for index in range(24):
+        for number in (2, 3):
+            ct_slice(tmp_path / "files" / f"{number}.{index}", number, index, AccessionNumber="B0001", PatientID="C1")
+    (tmp_path / "disk" / "far" / "away").mkdir(parents=True)
+    (tmp_path / "lists").symlink_to(tmp_path / "disk" / "far" / "away", target_is_directory=True)
+    reports = own_reports(tmp_path / "reports.csv")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "lists", "--reports", str(reports))
+    rows = found.rows_of_all("3d").values()
+    links = [link for row in rows for link in (tmp_path / "files" / row["image"]).iterdir()]
+    assert len(links) == 48 and all(link.is_file() for link in links)
+
+
 def test_dicom_xrays_are_read(prepared: Prepared, tree: Path) -> None:
     for row in prepared.rows_of_all("2d").values():
         assert tuple(LoadXray()(tree / row["image"]).shape) == (1, 24, 20)
