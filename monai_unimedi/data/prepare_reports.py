@@ -16,8 +16,8 @@ import pydicom
 from monai_unimedi.data.corpora.items import LeftOut, list_files
 from monai_unimedi.data.prepare_dicom import DicomFile
 from monai_unimedi.data.prepare_tables import find_column, read_columns, read_lines, read_text
-from monai_unimedi.data.text_columns import Text, find_texts, is_text, join_texts, report_of, unread_texts
 from monai_unimedi.data.report_sr import structured_report_text
+from monai_unimedi.data.text_columns import Text, find_texts, is_text, join_texts, report_of, unread_texts
 
 __all__ = ["Reports"]
 

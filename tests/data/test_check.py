@@ -78,15 +78,11 @@ def test_equal_and_long_reports_and_languages_are_counted_without_their_text(tmp
         def __call__(self, texts: list[str], **options: object) -> dict[str, list[list[str]]]:
             return {"input_ids": [text.split() for text in texts]}
 
-    result = check_datalists(
-        [listed(tmp_path, rows)], None, Words(), lambda text: "es" if "pulmones" in text else "en"
-    )
+    result = check_datalists([listed(tmp_path, rows)], None, Words(), lambda text: "es" if "pulmones" in text else "en")
     (equal,), (long,), (language,) = (
         of(result.findings, name) for name in ("equal reports", "long reports", "language")
     )
-    assert (
-        "2 different texts among 3 reports: 2 rows share 1 texts, 1 of them across patients" in equal.message
-    )
+    assert "2 different texts among 3 reports: 2 rows share 1 texts, 1 of them across patients" in equal.message
     assert "1 of 3 reports have more than the tokenizer's 12 tokens (the longest 40)" in long.message
     assert "1 of 3 reports are in 'es'" in language.message
     assert result.summary["datalist_2d.json"]["languages"] == {"en": 2, "es": 1}
@@ -98,6 +94,19 @@ def test_volume_among_x_rays_and_repeated_ids_are_errors(tmp_path: Path) -> None
     findings = check_datalists([listed(tmp_path, [*rows, nifti(tmp_path, "ct"), rows[0]])]).findings
     assert [f.id for f in of(findings, "dimension")] == ["ct"]
     assert [(f.row, f.id) for f in of(findings, "ids")] == [(4, "a")]
+
+
+def test_label_fractions_repeat_training_rows_and_are_read(tmp_path: Path) -> None:
+    rows = [good_png(tmp_path, name, label=[n % 2]) for n, name in enumerate("abcd")]
+    more = {"training_1": rows[:1], "training_10": rows[:2], "candidates_training": [good_png(tmp_path, "e")]}
+    result = check_datalists([listed(tmp_path, rows, **more)])
+    assert of(result.findings, "same image") == [] and of(result.findings, "equal reports") == []
+    assert of(result.findings, "datalist") == []
+    assert result.summary["datalist_2d.json"]["rows"]["training_10"] == 2
+    path = listed(tmp_path, rows[:3], training_1=[rows[0] | {"id": "x"}], retrieval=[good_png(tmp_path, "f")])
+    findings = check_datalists([path]).findings
+    assert [found.section for found in of(findings, "same image")] == ["training_1"]
+    assert "The lists ['retrieval'] are checked here" in of(findings, "datalist")[0].message
 
 
 def test_missing_mask_is_an_error(tmp_path: Path) -> None:
@@ -121,9 +130,7 @@ def test_summary_counts_what_is_there(tmp_path: Path) -> None:
     assert facts["images opened"] == "2 of 2"
 
 
-@pytest.mark.parametrize(
-    ("shift", "reason"), [(-1024, "rescaled twice"), (1024, "not rescaled"), (5000, "hardly a")]
-)
+@pytest.mark.parametrize(("shift", "reason"), [(-1024, "rescaled twice"), (1024, "not rescaled"), (5000, "hardly a")])
 def test_shifted_hounsfield_units_are_recognised(shift: int, reason: str) -> None:
     volume = body("ct").astype(np.int32)
     assert hounsfield_faults(volume) == []
@@ -155,9 +162,7 @@ def test_a_sharp_border_looks_like_a_slice_and_a_slope_does_not() -> None:
     assert not looks_like_ct_slice(np.clip(lungs, 0, 1))
 
 
-def test_verb_prints_writes_and_tells_by_its_status(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verb_prints_writes_and_tells_by_its_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [good_png(tmp_path, name) for name in ("a", "b")]
     page, table = tmp_path / "out" / "check.html", tmp_path / "findings.csv"
     good = listed(tmp_path, rows)
