@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from monai_unimedi.data.check_across import check_dimensions, check_images_twice, check_patients
 from monai_unimedi.data.check_image import ImageFacts, inspect_image
-from monai_unimedi.data.check_rows import CheckRow, Finding, check_form, read_rows
+from monai_unimedi.data.check_rows import CheckRow, Finding, check_form, read_rows, without_fractions
 from monai_unimedi.data.check_text import check_reports, language_counts
 from monai_unimedi.data.datalist import word_count
 from monai_unimedi.transforms.report import ReportText
@@ -60,7 +60,8 @@ def check_datalists(
     """Reads every row of every datalist.
 
     Args:
-        paths: JSON files in Decathlon form; patients and images are compared across them.
+        paths: JSON files in Decathlon form; patients and images are compared across them. What ``training_1``
+            and the like repeat from ``training`` is looked at once.
         dataset_dir: folder that the rows' paths start from; each list's own folder where None.
         tokenizer: whose ``model_max_length`` reports are measured against; not where None.
         language_of: text to language code; languages are not looked at where None.
@@ -68,13 +69,16 @@ def check_datalists(
         show_progress: draw a bar.
     """
     rows: list[CheckRow] = []
+    once: list[CheckRow] = []
     findings: list[Finding] = []
     for path in paths:
         own, wrong = read_rows(path, dataset_dir)
         rows, findings = rows + own, findings + wrong + check_form(own)
-        if own:
-            findings += check_reports(own, tokenizer, language_of)
-    shown = [row for row in rows if isinstance(row.content.get("image"), str)]
+        different = without_fractions(own)
+        once += different
+        if different:
+            findings += check_reports(different, tokenizer, language_of)
+    shown = [row for row in once if isinstance(row.content.get("image"), str)]
     facts = list(_inspected([row.content["image"] for row in shown], num_processes, show_progress))
     folders = [str(dataset_dir)] if dataset_dir is not None else [str(Path(path).parent) for path in paths]
     for row, fact in zip(shown, facts):

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any, NamedTuple
 
 from monai_unimedi.data.datalist import complete_row, read_datalist
 
-__all__ = ["CheckRow", "Finding", "check_form", "read_rows"]
+__all__ = ["CheckRow", "Finding", "check_form", "read_rows", "without_fractions"]
 
 SPLITS = ("training", "validation", "test")
 _NOT_ROWS = ("label_names",)
+_READ = re.compile(r"(.+_)?(training(_\d+(\.\d+)?)?|validation|test)")  # candidates_training, training_10
+_FRACTION = re.compile(r"(?P<whole>(.+_)?training)_\d+(\.\d+)?(_seed\d+)?")
 _KEYS = ("id", "image", "report")
 
 
@@ -93,6 +97,18 @@ def read_rows(
     return rows, findings
 
 
+def without_fractions(rows: Sequence[CheckRow]) -> list[CheckRow]:
+    """The rows of one datalist but for those that ``training_1`` and the like repeat from ``training``."""
+    fractions = {row.section: found["whole"] for row in rows if (found := _FRACTION.fullmatch(row.section))}
+    whole = set(fractions.values())
+    known = {(row.section, _content(row)) for row in rows if row.section in whole}
+    return [row for row in rows if row.section not in fractions or (fractions[row.section], _content(row)) not in known]
+
+
+def _content(row: CheckRow) -> str:
+    return json.dumps(row.content, sort_keys=True, default=str)
+
+
 def check_form(rows: Sequence[CheckRow]) -> list[Finding]:
     """Keys that are missing or no strings, masks that are not there, ids that occur twice, a datalist that
     cannot be split."""
@@ -117,9 +133,7 @@ def _missing_mask(row: CheckRow) -> Finding | None:
     mask = row.content.get("lesion_mask")
     if mask is None or (isinstance(mask, str) and os.path.exists(mask)):
         return None
-    return row.finding(
-        "error", "mask", "A row's lesion_mask must be a file, there is none; leave the key out."
-    )
+    return row.finding("error", "mask", "A row's lesion_mask must be a file, there is none; leave the key out.")
 
 
 def _repeated_ids(rows: Iterable[CheckRow]) -> list[Finding]:
@@ -141,16 +155,17 @@ def _sections(rows: Sequence[CheckRow]) -> list[Finding]:
     for datalist in dict.fromkeys(row.datalist for row in rows):
         own = [row for row in rows if row.datalist == datalist]
         counts: Mapping[str, int] = Counter(row.section for row in own)
-        other = sorted(set(counts) - set(SPLITS))
+        other = sorted(section for section in counts if not _READ.fullmatch(section))
         if "training" not in counts:
             message = f"To train, there must be rows under 'training', got {dict(counts)}."
             findings.append(Finding("warning", "datalist", datalist, "", -1, "", message))
-        elif (
-            "validation" not in counts and len({row.patient for row in own if row.section == "training"}) < 2
-        ):
+        elif "validation" not in counts and len({row.patient for row in own if row.section == "training"}) < 2:
             message = "Without validation rows the training rows must be of two patients at least, got one."
             findings.append(Finding("error", "datalist", datalist, "training", -1, "", message))
         if other:
-            message = f"The lists {other} are checked here and read by no training; its lists are {SPLITS}."
+            message = (
+                f"The lists {other} are checked here and read by no training; its lists are {SPLITS}, and "
+                "training_1 for a label_fraction of 1."
+            )
             findings.append(Finding("note", "datalist", datalist, "", -1, "", message))
     return findings

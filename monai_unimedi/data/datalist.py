@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Datalists: one JSON file in Decathlon form per source, read, checked, split by patient and hashed.
+"""Datalists: one JSON file in Decathlon form per source, read, checked and hashed.
 
 A row is ``{"id", "image", "report", "patient"?, "label"?, "findings"?, "lesion_mask"?, ...}``; other keys
 pass through. The form is that of ``monai.data.load_decathlon_datalist``, which is not called: it takes every
@@ -18,9 +18,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from monai_unimedi.data.hashing import stable_hash
 from monai_unimedi.data.shards import is_shard_folder, read_index, shard_content
 from monai_unimedi.transforms.report import ReportText
 
@@ -33,7 +30,6 @@ __all__ = [
     "other_content",
     "read_datalist",
     "section_names",
-    "split_by_patient",
     "word_count",
 ]
 
@@ -52,9 +48,7 @@ def read_datalist(path: str | os.PathLike, sections: Sequence[str] | None = None
     if file.is_dir():
         return shard_content(path, sections)
     if not file.is_file():
-        raise ValueError(
-            f"A datalist must be a JSON file or a folder of shards, found none at {str(path)!r}."
-        )
+        raise ValueError(f"A datalist must be a JSON file or a folder of shards, found none at {str(path)!r}.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -108,9 +102,7 @@ def load_datalist(
         lists = sorted(key for key, value in content.items() if isinstance(value, list))
         raise ValueError(f"Datalist {str(path)!r} has no list {section!r}; its lists are {lists}.")
     folder = str(base_dir if base_dir is not None else Path(path).parent)
-    return [
-        complete_row(row, index, str(path), folder, path_keys) for index, row in enumerate(content[section])
-    ]
+    return [complete_row(row, index, str(path), folder, path_keys) for index, row in enumerate(content[section])]
 
 
 def complete_row(
@@ -217,40 +209,6 @@ def _without(rows: Sequence[Row], bad: Sequence[int], source: str, min_tokens: i
         raise ValueError(f"Every one of the {len(rows)} reports of {source!r} has under {min_tokens} words.")
     left_out = set(bad)
     return [row for index, row in enumerate(rows) if index not in left_out]
-
-
-def split_by_patient(
-    rows: Sequence[Row], fraction: float = 0.1, seed: int = 0, source: str = ""
-) -> tuple[list[Row], list[Row]]:
-    """Training and validation rows for a datalist without a validation list: no patient is in both.
-
-    Args:
-        rows: each with ``patient``.
-        fraction: share of the patients that goes to validation, at least one of them.
-        seed: which ones.
-        source: named in the log.
-
-    Raises:
-        ValueError: When there are fewer than two patients, or ``fraction`` is not between 0 and 1.
-    """
-    patients = sorted({str(row["patient"]) for row in rows})
-    if len(patients) < 2:
-        raise ValueError(
-            f"Splitting {source or 'a datalist'} needs two patients at least, got {len(patients)}: "
-            "give a validation list."
-        )
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction must lie between 0 and 1, got {fraction}.")
-    count = min(max(1, round(fraction * len(patients))), len(patients) - 1)
-    order = np.random.RandomState(stable_hash("split", seed) % 2**32).permutation(len(patients))
-    chosen = {patients[i] for i in order[:count]}
-    training = [row for row in rows if str(row["patient"]) not in chosen]
-    validation = [row for row in rows if str(row["patient"]) in chosen]
-    logger.info(
-        "%s: no validation list, %d of %d patients (%d of %d rows) are split off for validation",
-        source or "datalist", count, len(patients), len(validation), len(rows),
-    )  # fmt: skip
-    return training, validation
 
 
 def datalist_digest(rows: Iterable[Row]) -> str:

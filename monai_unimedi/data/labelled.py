@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names, split_by_patient
+from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names
 from monai_unimedi.data.label_fraction import draw_fraction, read_percent
 from monai_unimedi.data.label_values import read_label
+from monai_unimedi.data.patient_split import split_by_patient
 
 __all__ = ["class_weights", "label_groups", "load_labelled_rows"]
 
@@ -216,4 +217,3 @@ def _check_classes(rows: Sequence[Row], section: str, class_names: Sequence[str]
         )
     if lacking:
         logger.warning("%s: no figure is possible for %s.", section, ", ".join(lacking))
-

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monai_unimedi.data.datalist import check_datalist, load_datalist, read_datalist, section_names, split_by_patient
+from monai_unimedi.data.datalist import check_datalist, load_datalist, read_datalist, section_names
 from monai_unimedi.data.label_fraction import draw_fraction, read_percent
+from monai_unimedi.data.patient_split import split_by_patient
 from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray
 

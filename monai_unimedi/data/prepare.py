@@ -20,7 +20,7 @@ from tqdm import tqdm
 from monai_unimedi import __version__
 from monai_unimedi.data.corpora.items import Found, Item, LabelNames, LeftOut
 from monai_unimedi.data.datalist import datalist_digest, word_count
-from monai_unimedi.data.prepare_splits import SPLITS, label_fractions, shared_patients, split_rows
+from monai_unimedi.data.prepare_splits import SPLITS, label_fractions, shared_patients, split_sources
 from monai_unimedi.data.report_text import choose_text, read_report
 
 __all__ = ["Gathering", "gather", "write_datalists"]
@@ -129,7 +129,7 @@ def write_datalists(
         output: folder of the files; datalists of an earlier run on the same corpus give way.
         corpus: its name.
         command: that asked for it, without paths.
-        amounts: of validation and test to draw, see `split_rows`.
+        amounts: of validation and test to draw, see `split_sources`.
         seed: of the splits.
         label_seeds: of the label fractions, which lists with labels get.
 
@@ -143,15 +143,19 @@ def write_datalists(
     _require_own(output, corpus)
     output.mkdir(parents=True, exist_ok=True)
     summary = _counts(gathering, corpus, command)
+    drawn = split_sources(gathering.rows, amounts, seed)
     for source in ("2d", "3d"):
         file = output / f"datalist_{source}.json"
         if source not in gathering.rows:
             file.unlink(missing_ok=True)
             continue
-        content = _datalist(gathering, source, summary, amounts, seed, label_seeds)
+        content = _datalist(gathering, source, summary, *drawn[source], label_seeds)
         _write(file, _as_json(content))
         provenance = content["provenance"]
         summary["datalists"][source] = {"file": file.name, **{k: provenance[k] for k in ("lists", "hash")}}
+    shared = shared_patients(*(lists for lists, _ in drawn.values()))
+    if shared:
+        summary["notes"].append(f"{shared} patients are in more than one of the official splits")
     _write(output / "left_out.csv", _left_out_table(gathering.left_out))
     _write(output / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
@@ -163,8 +167,7 @@ def _require_own(output: Path, corpus: str) -> None:
     other = json.loads((output / "summary.json").read_text()).get("corpus")
     if other != corpus:
         raise ValueError(
-            f"--output must be a new folder or one of {corpus!r}, {str(output)!r} holds {other!r}: name "
-            "another."
+            f"--output must be a new folder or one of {corpus!r}, {str(output)!r} holds {other!r}: name another."
         )
 
 
@@ -191,20 +194,15 @@ def _datalist(
     gathering: Gathering,
     source: str,
     summary: dict[str, Any],
-    amounts: Mapping[str, float],
-    seed: int,
+    lists: dict[str, list[Row]],
+    notes: Sequence[str],
     label_seeds: Sequence[int],
 ) -> dict[str, Any]:
-    lists, notes = split_rows(gathering.rows[source], amounts, seed)
-    shared = shared_patients(lists)
-    if shared:
-        notes.append(f"{shared} patients are in more than one of the official splits")
     if any("label" in row for row in lists.get("training", ())):
         lists |= label_fractions(lists["training"], label_seeds)
     summary["notes"] += [f"{source}: {note}" for note in notes]
     counts = {
-        name: {"rows": len(rows), "patients": len({row["patient"] for row in rows})}
-        for name, rows in lists.items()
+        name: {"rows": len(rows), "patients": len({row["patient"] for row in rows})} for name, rows in lists.items()
     }
     names = gathering.labels.get(source)
     key = "labels" if isinstance(names, dict) else "label_names"

@@ -171,17 +171,21 @@ def _geometry_problem(files: Sequence[DicomFile]) -> str | None:
 
 def link_series(files: Sequence[DicomFile], folder: Path) -> Path:
     """A folder of symbolic links to the files, in their order, for readers that take a folder for a volume;
-    where the disk has no symbolic links, hard links."""
+    where the disk has no symbolic links, hard links.
+
+    Raises:
+        ValueError: When a link does not lead to its file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {
-        f"{index:05d}.dcm": os.path.relpath(os.path.abspath(file.path), os.path.abspath(folder))
-        for index, file in enumerate(files)
-    }
     for path in folder.iterdir():
         path.unlink()
-    for name, target in wanted.items():
+    real = os.path.realpath(folder)  # the disk resolves links from there
+    for index, file in enumerate(files):
+        link, source = folder / f"{index:05d}.dcm", os.path.realpath(file.path)
         try:
-            (folder / name).symlink_to(target)
+            link.symlink_to(os.path.relpath(source, real))
         except OSError:
-            os.link(folder / target, folder / name)
+            os.link(source, link)
+        if not os.path.exists(link) or not os.path.samefile(link, source):
+            raise ValueError(f"The link {str(link)!r} must lead to {source!r}, and does not: choose another --output.")
     return folder

@@ -6,8 +6,10 @@ That is the form of ``lesion_mask`` in datalists: one 8-bit picture, bit i for f
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +62,19 @@ def box_mask(boxes: Iterable[Sequence[float]], rows: int, columns: int) -> np.nd
 
 
 def write_mask(path: Path, mask: np.ndarray) -> Path:
-    """Writes a (rows, columns) bool mask as an 8-bit PNG of 0 and 1, unless it is there; returns the path."""
-    if not path.is_file():
+    """Writes a (rows, columns) bool mask as an 8-bit PNG of 0 and 1, unless the file is the same; returns the
+    path."""
+    content = _png(mask.shape, mask.tobytes())
+    if not path.is_file() or path.read_bytes() != content:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
-        Image.fromarray(mask.astype(np.uint8)).save(part, format="PNG")
+        part.write_bytes(content)
         os.replace(part, path)
     return path
+
+
+@lru_cache(maxsize=4)  # the empty mask comes thousands of times
+def _png(shape: tuple[int, ...], values: bytes) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.frombuffer(values, dtype=np.uint8).reshape(shape)).save(stream, format="PNG")
+    return stream.getvalue()

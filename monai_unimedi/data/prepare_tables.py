@@ -2,24 +2,27 @@
 """Tables and texts as hospitals and corpora hand them out: CSV, TSV, plain or compressed, in any encoding.
 
 The delimiter is the one that the header speaks for; column names lose the spaces round them. Texts are UTF-8
-or, where they cannot be, Windows-1252 (Latin-1), and the log says so: nothing is replaced.
+or, where they cannot be, Windows-1252 (Latin-1), and the log says so: nothing is replaced. A row that
+cannot be told into cells is refused, never cut.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import logging
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["find_column", "read_columns", "read_table", "read_text"]
+from monai_unimedi.data.table_cells import read_cells
+
+__all__ = ["find_column", "read_columns", "read_lines", "read_table", "read_text"]
 
 logger = logging.getLogger(__name__)
-_MAX_FIELD = 2**24  # characters of one cell; a report is far below
+_Cells = tuple[int, list[str] | None]
+MORE = "more cells than columns: a cell that holds the delimiter must stand in quotes"
+OPEN = "a quote opens a cell and is not closed"
 _DELIMITERS = ",;\t|"
 
 
@@ -59,9 +62,7 @@ def _read_bytes(path: Path) -> bytes:
                 return archive.read(name)
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ValueError(
-            f"There must be a file {path.name!r} in {str(path.parent)!r}, found none."
-        ) from error
+        raise ValueError(f"There must be a file {path.name!r} in {str(path.parent)!r}, found none.") from error
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path.name!r} cannot be read: {error}") from error
 
@@ -74,23 +75,40 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = ()) -> Iterator
         columns: that must be there. All columns are handed out.
 
     Raises:
-        ValueError: When the file is missing or empty, or lacks a column; the message names what it has.
+        ValueError: When the file is missing or empty, lacks a column (the message names what it has), or a row
+            cannot be told into cells.
     """
-    names, reader = _open(Path(path))
+    return _usable(Path(path).name, read_lines(path, columns))
+
+
+def read_lines(path: str | os.PathLike, columns: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """As `read_table`, each row with the number of its line; of one that cannot be told into cells the reason."""
+    names, rows = _open(Path(path))
     missing = [name for name in columns if name not in names]
     if missing:
         raise ValueError(
             f"{Path(path).name!r} must have the columns {', '.join(map(repr, missing))}; "
             f"its columns are {', '.join(map(repr, names))}."
         )
-    return _rows(names, reader)
+    return _named(names, rows)
 
 
-def _rows(names: Sequence[str], reader: Iterator[list[str]]) -> Iterator[dict[str, str]]:
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
+def _usable(name: str, rows: Iterator[tuple[int, dict[str, str] | str]]) -> Iterator[dict[str, str]]:
+    for number, row in rows:
+        if isinstance(row, str):
+            raise ValueError(f"{name!r}, line {number}: {row}.")
+        yield row
+
+
+def _named(names: Sequence[str], rows: Iterator[_Cells]) -> Iterator[tuple[int, dict[str, str] | str]]:
+    for number, cells in rows:
+        if cells is None:
+            yield number, OPEN
+        elif any(cell.strip() for cell in cells[len(names) :]):
+            yield number, MORE
+        elif any(cell.strip() for cell in cells):
             cells = cells[: len(names)] + [""] * (len(names) - len(cells))
-            yield {name: cell.strip() for name, cell in zip(names, cells)}
+            yield number, {name: cell.strip() for name, cell in zip(names, cells)}
 
 
 def read_columns(path: str | os.PathLike) -> list[str]:
@@ -98,15 +116,18 @@ def read_columns(path: str | os.PathLike) -> list[str]:
     return _open(Path(path))[0]
 
 
-def _open(path: Path) -> tuple[list[str], Iterator[list[str]]]:
-    csv.field_size_limit(_MAX_FIELD)
-    text = read_text(path).lstrip("\r\n")  # a first column without a name is a leading tab
+def _open(path: Path) -> tuple[list[str], Iterator[_Cells]]:
+    raw = read_text(path)
+    text = raw.lstrip("\r\n")  # a first column without a name is a leading tab
     header = text.split("\n", 1)[0]
     if not header.strip():
         raise ValueError(f"{path.name!r} must have a line of column names, got an empty file.")
-    delimiter = max(_DELIMITERS, key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return [name.strip() for name in next(reader)], reader
+    rows = read_cells(text, max(_DELIMITERS, key=header.count))
+    _, names = next(rows)
+    if names is None:
+        raise ValueError(f"{path.name!r}, line 1: {OPEN}.")
+    before = len(raw[: len(raw) - len(text)].splitlines())
+    return [name.strip() for name in names], ((number + before, cells) for number, cells in rows)
 
 
 def find_column(names: Sequence[str], wanted: Sequence[str]) -> str | None:

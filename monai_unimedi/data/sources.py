@@ -19,9 +19,9 @@ from monai_unimedi.data.datalist import (
     label_names,
     load_datalist,
     section_names,
-    split_by_patient,
 )
 from monai_unimedi.data.hashing import stable_hash
+from monai_unimedi.data.patient_split import split_sources_by_patient
 from monai_unimedi.data.phantom import ensure_phantom
 from monai_unimedi.transforms.report import ReportText
 
@@ -152,8 +152,18 @@ def load_test(
             "%s: no test list; the validation rows, which chose the checkpoint, are judged.",
             ", ".join(missing),
         )
-        rows |= load_training(missing, base_dir, validation_fraction, seed, on_bad_report)["validation"]
+        rows |= _validation_of(missing, datalists, base_dir, validation_fraction, seed, on_bad_report)
     return rows
+
+
+def _validation_of(
+    missing: Mapping[str, str | os.PathLike], datalists: Mapping[str, str | os.PathLike], *of_run: Any
+) -> Rows:
+    """Validation rows of some sources; drawn ones as in the training, which had the other sources too."""
+    is_drawn = any("validation" not in section_names(path) for path in missing.values())
+    others = {name: path for name, path in datalists.items() if is_drawn and "training" in section_names(path)}
+    validation = load_training({**others, **missing}, *of_run)["validation"]
+    return {source: validation[source] for source in missing}
 
 
 def load_training(
@@ -169,7 +179,7 @@ def load_training(
         datalists: from `find_datalists`.
         base_dir: see `load_split`.
         validation_fraction: share of a source's patients that is split off where its list has no validation
-            rows.
+            rows. A patient of two sources is on one side in both.
         seed: of that split.
         on_bad_report: see `load_split`.
 
@@ -179,14 +189,9 @@ def load_training(
     training = load_split(datalists, "training", base_dir, on_bad_report=on_bad_report)
     for source in datalists:
         if source not in training:
-            raise ValueError(
-                f"Datalist {str(datalists[source])!r} must have rows under 'training', got none."
-            )
+            raise ValueError(f"Datalist {str(datalists[source])!r} must have rows under 'training', got none.")
     validation = load_split(datalists, "validation", base_dir, on_bad_report=on_bad_report)
-    for source in training:
-        if source not in validation:
-            parts = split_by_patient(training[source], validation_fraction, seed, source)
-            training[source], validation[source] = parts
+    training, validation = split_sources_by_patient(training, validation, validation_fraction, seed)
     return {"training": training, "validation": validation}
 
 

@@ -98,6 +98,19 @@ def test_volume_among_x_rays_and_repeated_ids_are_errors(tmp_path: Path) -> None
     assert [(f.row, f.id) for f in of(findings, "ids")] == [(4, "a")]
 
 
+def test_label_fractions_repeat_training_rows_and_are_read(tmp_path: Path) -> None:
+    rows = [good_png(tmp_path, name, label=[n % 2]) for n, name in enumerate("abcd")]
+    more = {"training_1": rows[:1], "training_10": rows[:2], "candidates_training": [good_png(tmp_path, "e")]}
+    result = check_datalists([listed(tmp_path, rows, **more)])
+    assert of(result.findings, "same image") == [] and of(result.findings, "equal reports") == []
+    assert of(result.findings, "datalist") == []
+    assert result.summary["datalist_2d.json"]["rows"]["training_10"] == 2
+    path = listed(tmp_path, rows[:3], training_1=[rows[0] | {"id": "x"}], retrieval=[good_png(tmp_path, "f")])
+    findings = check_datalists([path]).findings
+    assert [found.section for found in of(findings, "same image")] == ["training_1"]
+    assert "The lists ['retrieval'] are checked here" in of(findings, "datalist")[0].message
+
+
 def test_missing_mask_is_an_error(tmp_path: Path) -> None:
     rows = [good_png(tmp_path, name) for name in "ab"]
     findings = check_datalists([listed(tmp_path, [rows[0], {**rows[1], "lesion_mask": "no.png"}])]).findings

@@ -15,7 +15,6 @@ from monai_unimedi.data.datalist import (
     datalist_digest,
     label_names,
     load_datalist,
-    split_by_patient,
 )
 
 
@@ -95,9 +94,7 @@ def test_empty_list_raises() -> None:
 
 
 @pytest.mark.parametrize("report", ["", "   \n", "No nodule", "No ___ nodule .", ". . . ."])
-def test_short_report_is_refused_or_left_out(
-    tmp_path: Path, report: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_short_report_is_refused_or_left_out(tmp_path: Path, report: str, caplog: pytest.LogCaptureFixture) -> None:
     rows = [row("a"), row("b", report=report), row("c")]
     with pytest.raises(ValueError, match=r"1 of 3 reports .* under 3 words: source '2d', row 1, id 'b'"):
         checked(tmp_path, rows)
@@ -119,35 +116,6 @@ def test_no_report_text_is_logged_or_raised(tmp_path: Path, caplog: pytest.LogCa
 def test_unknown_option_raises() -> None:
     with pytest.raises(ValueError, match="on_bad_report must be"):
         check_datalist([row("a")], on_bad_report="skip")
-
-
-def patients(count: int) -> list[dict[str, Any]]:
-    return [row(f"{p}-{i}", patient=f"p{p}") for p in range(count) for i in range(1 + p % 3)]
-
-
-def test_split_keeps_patients_together_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    rows = patients(30)
-    with caplog.at_level(logging.INFO):
-        training, validation = split_by_patient(rows, 0.1, seed=1, source="2d")
-    assert len({r["patient"] for r in validation}) == 3
-    assert not {r["patient"] for r in training} & {r["patient"] for r in validation}
-    assert sorted(r["id"] for r in training + validation) == sorted(r["id"] for r in rows)
-    assert "2d: no validation list, 3 of 30 patients" in caplog.text
-
-
-def test_split_replays_and_depends_on_the_seed_not_the_order() -> None:
-    rows = patients(40)
-    first = {r["id"] for r in split_by_patient(rows, seed=1)[1]}
-    assert first == {r["id"] for r in split_by_patient(rows[::-1], seed=1)[1]}
-    assert first != {r["id"] for r in split_by_patient(rows, seed=2)[1]}
-
-
-def test_split_needs_two_patients() -> None:
-    with pytest.raises(ValueError, match="two patients at least, got 1"):
-        split_by_patient(patients(1))
-    with pytest.raises(ValueError, match="fraction must lie"):
-        split_by_patient(patients(3), 1.0)
-    assert len(split_by_patient(patients(2), 0.9)[0]) > 0
 
 
 def test_digest_follows_content_and_order_not_the_folder(tmp_path: Path) -> None:

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 
 from monai_unimedi.__main__ import main as package_main
+from monai_unimedi.data.check_across import check_patients
+from monai_unimedi.data.check_rows import read_rows
 from monai_unimedi.data.corpora.items import list_files
 from monai_unimedi.data.prepare_masks import box_mask, run_length_mask
-from monai_unimedi.data.prepare_splits import label_fractions, shared_patients, split_rows
+from monai_unimedi.data.prepare_splits import label_fractions, shared_patients, split_sources
 from monai_unimedi.data.prepare_tables import find_column, read_columns, read_table, read_text
 from monai_unimedi.verbs.prepare import CORPORA, main
 from tests.data.corpora import trees_2d, trees_3d
-from tests.data.corpora.files import ct_series, picture, table, text
+from tests.data.corpora.files import ct_series, nifti, picture, table, text
 from tests.data.corpora.prepared import prepare
 
 
@@ -38,7 +40,7 @@ def test_delimiter_is_the_one_of_the_header(tmp_path: Path, delimiter: str) -> N
 
 
 def test_column_names_lose_their_spaces_and_short_rows_are_filled(tmp_path: Path) -> None:
-    path = text(tmp_path / "t.csv", "ImageId, EncodedPixels\n1\n\n2,3,4\n")
+    path = text(tmp_path / "t.csv", "ImageId, EncodedPixels\n1\n\n2,3\n")
     assert list(read_table(path)) == [
         {"ImageId": "1", "EncodedPixels": ""},
         {"ImageId": "2", "EncodedPixels": "3"},
@@ -52,9 +54,7 @@ def test_first_column_without_a_name_stays_a_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_text_is_read_in_its_encoding(
-    tmp_path: Path, encoding: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_text_is_read_in_its_encoding(tmp_path: Path, encoding: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "t.txt").write_bytes("Erguß “klein”, neumonía".encode(encoding))
     assert read_text(tmp_path / "t.txt") == "Erguß “klein”, neumonía"
     assert ("Windows-1252" in caplog.text) == (encoding == "cp1252")
@@ -97,6 +97,12 @@ def test_columns_are_found_whatever_their_spelling() -> None:
 # splits
 
 
+def split_rows(
+    sections: dict[str, list[dict[str, Any]]], amounts: dict[str, float], seed: int = 42
+) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    return split_sources({"2d": sections}, amounts, seed)["2d"]
+
+
 def test_splits_are_drawn_by_patient_and_by_the_seed() -> None:
     amounts = {"validation": 0.2, "test": 0.3}
     lists, notes = split_rows({"training": rows_of(20)}, amounts, seed=1)
@@ -104,6 +110,52 @@ def test_splits_are_drawn_by_patient_and_by_the_seed() -> None:
     assert shared_patients(lists) == 0 and len(notes) == 2
     assert lists == split_rows({"training": rows_of(20)}, amounts, seed=1)[0]
     assert lists != split_rows({"training": rows_of(20)}, amounts, seed=2)[0]
+
+
+def test_split_of_one_source_is_the_one_of_published_lists() -> None:
+    lists, _ = split_rows({"training": rows_of(20)}, {"validation": 0.1, "test": 0.2})
+    drawn = {name: {row["patient"] for row in lists[name]} for name in ("validation", "test")}
+    assert drawn == {"validation": {"10", "14"}, "test": {"11", "12", "13", "16"}}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_patient_of_two_sources_is_in_one_split(seed: int) -> None:
+    sources = {"2d": {"training": rows_of(40)}, "3d": {"training": rows_of(30)}}
+    found = split_sources(sources, {"validation": 0.1, "test": 0.1}, seed)
+    assert shared_patients(*(lists for lists, _ in found.values())) == 0
+    counts = {s: [len({r["patient"] for r in rows}) for rows in lists.values()] for s, (lists, _) in found.items()}
+    assert counts == {"2d": [32, 4, 4], "3d": [24, 3, 3]}
+
+
+def test_drawn_split_follows_the_official_one_of_the_other_source() -> None:
+    official = {"training": rows_of(20), "test": [{"id": "t", "patient": "25"}]}
+    found = split_sources({"2d": official, "3d": {"training": rows_of(40)}}, {"validation": 0.1, "test": 0.1})
+    assert shared_patients(*(lists for lists, _ in found.values())) == 0
+    assert found["2d"][0]["test"] == official["test"]
+    assert "25" in {row["patient"] for row in found["3d"][0]["test"]}
+    assert len(found["3d"][0]["test"]) == 8 and found["3d"][0]["validation"]
+
+
+def test_split_that_would_leak_is_a_remark() -> None:
+    official = {"training": rows_of(20), "test": [{"id": "t", "patient": "25"}]}
+    lists, notes = split_sources({"2d": official, "3d": {"training": rows_of(10)}}, {"test": 0.1})["3d"]
+    assert list(lists) == ["training"] and notes == [
+        "no test list: the patients are all in other lists of the other source"
+    ]
+
+
+def test_patients_of_both_dimensions_pass_the_check(tmp_path: Path) -> None:
+    rows = [{"image": f"{p}.png", "text": f"Clear lungs of case {p}.", "patient": f"P{p}"} for p in range(40)]
+    rows += [row | {"image": f"{row['patient']}.nii.gz"} for row in rows[:30]]
+    for row in rows:
+        (nifti if row["image"].endswith("gz") else picture)(tmp_path / "own" / row["image"])
+    columns = ("--image", "image", "--report", "text", "--patient", "patient")
+    listed = table(tmp_path / "own" / "t.csv", rows)
+    found = prepare("csv", tmp_path / "own", tmp_path / "out", "--csv", str(listed), *columns)
+    checked = [
+        check_row for source in ("2d", "3d") for check_row in read_rows(found.output / f"datalist_{source}.json")[0]
+    ]
+    assert check_patients(checked) == [] and len(checked) == 70
 
 
 def test_official_splits_stay() -> None:
@@ -224,9 +276,7 @@ def test_names_in_the_summary_are_few_and_in_left_out_all(tmp_path: Path) -> Non
     table(tmp_path / "own" / "t.csv", rows)
     picture(tmp_path / "own" / "0.png")
     columns = ("--image", "image", "--report", "text", "--patient", "patient")
-    found = prepare(
-        "csv", tmp_path / "own", tmp_path / "out", "--csv", str(tmp_path / "own" / "t.csv"), *columns
-    )
+    found = prepare("csv", tmp_path / "own", tmp_path / "out", "--csv", str(tmp_path / "own" / "t.csv"), *columns)
     assert len(found.summary["examples"]["the image file is missing"]) == 20
     assert len((tmp_path / "out" / "left_out.csv").read_text().splitlines()) == 40
 
@@ -292,9 +342,7 @@ def test_documentation_names_every_corpus_with_its_command(repository: Path) -> 
     text = (repository / "docs" / "corpora.md").read_text()
     named = set(re.findall(r"python -m monai_unimedi prepare (\w+)", text))
     assert named - {"CORPUS"} <= set(CORPORA)
-    headed = {
-        name for line in re.findall(r"^### (.+)$", text, flags=re.MULTILINE) for name in line.split(", ")
-    }
+    headed = {name for line in re.findall(r"^### (.+)$", text, flags=re.MULTILINE) for name in line.split(", ")}
     assert headed | {"csv", "dicom"} == set(CORPORA)
 
 

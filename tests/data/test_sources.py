@@ -61,9 +61,7 @@ def test_phantoms_are_made_on_first_use_and_only_taken_without_settings(tmp_path
         find_datalists(None, None, None)
 
 
-def test_patients_are_split_off_where_there_is_no_validation_list(
-    write: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_patients_are_split_off_where_there_is_no_validation_list(write: Any, caplog: pytest.LogCaptureFixture) -> None:
     rows = [row(f"a{i}", patient=f"p{i // 2}") for i in range(20)]
     lists = {"2d": write("x", training=rows), "3d": write("y", training=[row("b")], validation=[row("c")])}
     with caplog.at_level(logging.INFO):
@@ -77,9 +75,7 @@ def test_patients_are_split_off_where_there_is_no_validation_list(
     assert clean_reports({"3d": found["training"]["3d"]}) == ["The lungs of b are clear."]
 
 
-def test_validation_rows_are_judged_where_there_is_no_test_list(
-    write: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_validation_rows_are_judged_where_there_is_no_test_list(write: Any, caplog: pytest.LogCaptureFixture) -> None:
     lists = {
         "2d": write("x", training=[row("a")], validation=[row("b")]),
         "3d": write("y", training=[row("c")], test=[row("d")]),
@@ -90,6 +86,15 @@ def test_validation_rows_are_judged_where_there_is_no_test_list(
         "3d": ["d.png"],
     }
     assert "2d: no test list" in caplog.text
+
+
+def test_patient_with_an_x_ray_and_a_ct_is_on_one_side_and_judged_as_trained(write: Any) -> None:
+    rows = {name: [row(f"{name}{p}", patient=f"P{p}") for p in range(n)] for name, n in (("x", 40), ("y", 30))}
+    lists = {"2d": write("x", training=rows["x"]), "3d": write("y", training=rows["y"], test=[row("z")])}
+    found = load_training(lists)
+    sides = [{entry["patient"] for part in side.values() for entry in part} for side in found.values()]
+    assert not sides[0] & sides[1]
+    assert load_test(lists)["2d"] == found["validation"]["2d"]
 
 
 def test_list_without_training_rows_is_named(write: Any) -> None:

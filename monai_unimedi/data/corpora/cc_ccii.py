@@ -83,21 +83,21 @@ def _scan(scan: Path, kind: str, lists: dict[tuple[str, str, str], str], options
 
 
 def _volume(slices: list[Path], options: argparse.Namespace) -> Path:
-    """One scan as 8-bit NIfTI, unless it is there."""
+    """One scan as 8-bit NIfTI, unless it is there, of the same slices."""
     facts = (options.window, options.pixel_mm, options.chest_mm, options.first_slice)
     key = stable_hash(*slices[0].parts[-4:-1], len(slices), *map(str, facts))
     path = Path(options.output) / "volumes" / f"{key:016x}.nii.gz"
-    if path.is_file():
+    fingerprint = _fingerprint(slices)
+    if path.is_file() and _known_fingerprint(path) == fingerprint:
         return path
     # (columns, rows, slices): columns to the patient's left, rows to the back
     volume = np.stack([np.asarray(Image.open(file).convert("L")).T for file in slices], axis=-1)
     volume = volume[..., ::-1] if options.first_slice == "head" else volume
     spacing = [options.pixel_mm, options.pixel_mm, options.chest_mm / len(slices)]
-    image = nibabel.Nifti1Image(
-        np.ascontiguousarray(volume), np.diag([-spacing[0], -spacing[1], spacing[2], 1])
-    )
+    image = nibabel.Nifti1Image(np.ascontiguousarray(volume), np.diag([-spacing[0], -spacing[1], spacing[2], 1]))
     low, high = options.window
     image.header.set_slope_inter((high - low) / 255, low)
+    image.header["descrip"] = fingerprint
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{key:016x}.part.nii.gz")
     nibabel.save(image, part)
@@ -105,11 +105,23 @@ def _volume(slices: list[Path], options: argparse.Namespace) -> Path:
     return path
 
 
+def _fingerprint(slices: list[Path]) -> str:
+    """Changes when a slice is another file: by names, sizes and times of change."""
+    facts = [(path.name, path.stat()) for path in slices]
+    return f"{stable_hash(*(part for name, s in facts for part in (name, s.st_size, s.st_mtime_ns))):016x}"
+
+
+def _known_fingerprint(path: Path) -> str:
+    """Of the slices that a volume was made of; empty where the file cannot tell."""
+    try:
+        return str(nibabel.Nifti1Image.from_filename(path).header["descrip"].item().decode("ascii"))
+    except Exception:  # whatever a broken file raises
+        return ""
+
+
 def _natural(parts: tuple[str, ...] | list[str]) -> list[list[tuple[int, str]]]:
     """Sorts ``10.png`` behind ``9.png``."""
-    return [
-        [(int(p or -1), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", part)] for part in parts
-    ]
+    return [[(int(p or -1), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", part)] for part in parts]
 
 
 def _lists(root: Path) -> dict[tuple[str, str, str], str]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from monai_unimedi.data.corpora.items import Found, Item, LabelNames, LeftOut, Note
 from monai_unimedi.data.discover import source_of
-from monai_unimedi.data.prepare_tables import read_table
+from monai_unimedi.data.prepare_tables import read_columns, read_lines
+from monai_unimedi.data.text_columns import report_of, unread_note, unread_texts
 
 __all__ = ["add_arguments", "items"]
 
@@ -30,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--csv", type=Path, required=True, metavar="FILE", help="the table; also TSV, semicolons, .gz")
     add("--image", required=True, metavar="COL", help="column of the image's path, relative to --root")
-    add("--report", metavar="COL", help="column of the report; without it rows have no report")
+    add(
+        "--report", nargs="+", default=[], metavar="COL",
+        help="column of the report, or those of findings and impression; without it rows have no report",
+    )  # fmt: skip
     add("--patient", required=True, metavar="COL", help="column of the patient, whose images stay together")
     add("--id", metavar="COL", help="column of the id (default: the image's path)")
     add(
@@ -42,14 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
     """One row a line of the table."""
-    given = (options.image, options.report, options.patient, options.id, options.split, *options.label)
-    lines = list(read_table(options.csv, [column for column in given if column]))
-    names = _label_names(lines, options.label)
+    given = (options.image, *options.report, options.patient, options.id, options.split, *options.label)
+    rows = list(read_lines(options.csv, [column for column in given if column]))
+    lines = [(number, line) for number, line in rows if not isinstance(line, str)]
+    yield from (LeftOut(f"line {number}", reason) for number, reason in rows if isinstance(reason, str))
+    names = _label_names([line for _, line in lines], options.label)
     for source in ("2d", "3d") if names else ():
         yield LabelNames(source, names)
     if not options.report:
         yield Note("no --report: the rows serve for labels and embeddings, not for pre-training")
-    for number, line in enumerate(lines, start=2):
+    elif unread := unread_texts(read_columns(options.csv), [column for column in given if column]):
+        yield unread_note(unread)
+    for number, line in lines:
         name = line[options.id or options.image] or f"line {number}"
         split = line[options.split].lower() if options.split else "train"
         path = root / line[options.image]
@@ -61,15 +70,13 @@ def items(root: Path, options: argparse.Namespace) -> Iterator[Item]:
         if reason:
             yield LeftOut(name, reason)
             continue
-        row = {"id": name, "image": str(path), "patient": line[options.patient]}
-        row |= {"report": line[options.report]} if options.report else {}
+        row: dict[str, Any] = {"id": name, "image": str(path), "patient": line[options.patient]}
+        row |= {"report": report_of(line, options.report)} if options.report else {}
         label = _label(line, options.label, names)
         yield Found(row | ({"label": label} if label else {}), source, SECTIONS[split])
 
 
-def _refused(
-    line: dict[str, str], path: Path, source: str, split: str, options: argparse.Namespace
-) -> str | None:
+def _refused(line: dict[str, str], path: Path, source: str, split: str, options: argparse.Namespace) -> str | None:
     if not line[options.image]:
         return "the image's cell is empty"
     if not path.exists():
@@ -91,9 +98,7 @@ def _label_names(lines: Sequence[dict[str, str]], columns: Sequence[str]) -> lis
         return list(columns)
     if len(columns) == 1:
         return cells[columns[0]]
-    raise ValueError(
-        f"Several columns of --label must each hold 0 and 1, {', '.join(map(repr, wrong))} do not."
-    )
+    raise ValueError(f"Several columns of --label must each hold 0 and 1, {', '.join(map(repr, wrong))} do not.")
 
 
 def _label(line: dict[str, str], columns: Sequence[str], names: Sequence[str]) -> list[int] | None:

@@ -15,6 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -27,6 +28,7 @@ from monai_unimedi.data.prepare_dicom import (
     without_localizers,
 )
 from monai_unimedi.data.prepare_reports import Reports
+from monai_unimedi.data.text_columns import Text, unread_note
 
 __all__ = ["add_arguments", "items"]
 
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--reports", type=Path, metavar="CSV_OR_FOLDER", help="default: DICOM SR objects of the tree alone")
     add("--accession", metavar="COL", help="column of the accession number (or StudyInstanceUID)")
-    add("--report", metavar="COL", help="column of the report")
+    add("--report", nargs="+", metavar="COL", help="column of the report, or those of findings and impression")
     add("--patient", metavar="COL", help="column of the PatientID: a report of another patient is refused")
     add(
         "--views",
@@ -50,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--min_slices", type=int, default=20, help="a CT must have (default %(default)s)")
     add(
         "--series", choices=("all", "largest"), default="all",
-        help="CT series of a study: all, or the one of most slices (default %(default)s)",
+        help="CT series of a study: all, or of those that can be used the one of most slices (default %(default)s)",
     )  # fmt: skip
     add("--keep_uids", action="store_true", help="ids are the UIDs and PatientIDs themselves")
 
@@ -83,6 +85,24 @@ def _within(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
+class _Series(NamedTuple):
+    """Files of one CT series: its slices, what was left out of it, its report or why there is no volume."""
+
+    first: DicomFile
+    slices: list[DicomFile]
+    left_out: list[LeftOut]
+    text: Text
+    reason: str
+
+    @property
+    def uid(self) -> str:
+        return self.first.series
+
+    @property
+    def study(self) -> str:
+        return self.first.study or self.first.series
+
+
 class _Tree:
     """The readable files of a tree by kind, and how many DICOM files each folder holds."""
 
@@ -104,6 +124,7 @@ class _Tree:
         elif given is not None:
             columns = self.options.accession, self.options.report, self.options.patient
             self.reports.add_table(given, *columns)
+            yield from self.reports.unusable
         structured = [file for file in self.files if file.modality == "SR"]
         for file in structured:
             try:
@@ -155,32 +176,38 @@ class _Tree:
         for file in self.files:
             if file.modality == "CT":
                 series.setdefault(file.series, []).append(file)
-        largest: dict[str, int] = {}
-        for files in series.values():
-            largest[files[0].study] = max(largest.get(files[0].study, 0), len(files))
-        for files in series.values():
-            is_smaller = self.options.series == "largest" and len(files) < largest[files[0].study]
-            yield from self._volume(files, is_smaller)
+        found = [self._series(files) for files in series.values()]
+        largest: dict[str, str] = {}
+        for one in sorted(found, key=lambda one: (-len(one.slices), one.uid)):
+            if not one.reason:
+                largest.setdefault(one.study, one.uid)
+        for one in found:
+            is_smaller = self.options.series == "largest" and largest.get(one.study, one.uid) != one.uid
+            yield from self._volume(
+                one, "another series of the study has more slices, or as many" if is_smaller else ""
+            )
 
-    def _volume(self, files: list[DicomFile], is_smaller: bool) -> Iterator[Item]:
+    def _series(self, files: list[DicomFile]) -> _Series:
         slices, copies = _without_copies(without_localizers(files))
-        for file in files if slices else ():
-            if file.is_localizer:
-                yield LeftOut(_within(self.root, file.path), "localizer")
-        for copy in copies:
-            yield LeftOut(_within(self.root, copy.path), "another file has the same SOPInstanceUID")
-        first = files[0]
-        name = f"{_within(self.root, first.path.parent)} (series {self._id(first.series)})"
-        text, unmatched = self.reports.match(first)
-        self.nearly += self._is_nearly(first, unmatched)
-        reason = self._refused(first) or series_problem(slices, self.options.min_slices)
-        reason = reason or ("another series of the study has more slices" if is_smaller else unmatched)
+        left_out = [LeftOut(self._name(file), "localizer") for file in files if slices and file.is_localizer]
+        left_out += [LeftOut(self._name(copy), "another file has the same SOPInstanceUID") for copy in copies]
+        text, unmatched = self.reports.match(files[0])
+        self.nearly += self._is_nearly(files[0], unmatched)
+        reason = self._refused(files[0]) or series_problem(slices, self.options.min_slices) or unmatched
+        return _Series(files[0], slices, left_out, text, reason)
+
+    def _volume(self, one: _Series, smaller: str) -> Iterator[Item]:
+        yield from one.left_out
+        identity = self._id(one.uid)
+        reason = one.reason or smaller
         if reason:
-            yield LeftOut(name, reason)
+            yield LeftOut(f"{_within(self.root, one.first.path.parent)} (series {identity})", reason)
             return
-        identity = self._id(first.series)
-        row = {"id": identity, "image": str(self._folder(slices, identity)), "report": text}
-        yield Found(row | {"patient": self._patient(first), "study": self._id(first.study)}, "3d")
+        row = {"id": identity, "image": str(self._folder(one.slices, identity)), "report": one.text}
+        yield Found(row | {"patient": self._patient(one.first), "study": self._id(one.first.study)}, "3d")
+
+    def _name(self, file: DicomFile) -> str:
+        return _within(self.root, file.path)
 
     def _folder(self, slices: list[DicomFile], identity: str) -> Path:
         """The series' own folder, or one of links where it shares it or lies in several."""
@@ -208,6 +235,8 @@ class _Tree:
                 f"{self.turned} X-rays are stored mirrored or turned (PatientOrientation) and are read as stored: "
                 "`check` names them"
             )
+        if self.reports.unread:
+            yield unread_note(self.reports.unread)
         if self.reports.joined:
             yield Note(f"{len(self.reports.joined)} accession numbers have several reports, which are joined")
 

@@ -152,6 +152,16 @@ def test_rsna_unites_the_boxes_of_an_image_and_splits_by_nih_patient(tmp_path: P
     assert all(found.lists("2d")[name] for name in ("training", "validation", "test"))
 
 
+def test_rsna_second_run_draws_changed_boxes(tmp_path: Path) -> None:
+    root = trees.rsna(tmp_path / "rsna")
+    prepare("rsna", root, tmp_path / "out")
+    labels = root / "stage_2_train_labels.csv"
+    labels.write_text(labels.read_text().replace("10.0,3.0,6.0,8.0", "12.0,3.0,2.0,8.0"))
+    rows = prepare("rsna", root, tmp_path / "out").rows_of_all("2d")
+    assert rows["00001-aaaa"]["boxes"][1] == [12.0, 3.0, 2.0, 8.0]
+    assert np.asarray(Image.open(root / rows["00001-aaaa"]["lesion_mask"])).sum() == 5 * 4 + 2 * 8
+
+
 def test_rsna_without_the_mapping_says_that_patients_may_be_split(tmp_path: Path) -> None:
     found = prepare("rsna", trees.rsna(tmp_path / "rsna", mapping=False), tmp_path / "out")
     assert any("mappings_2018" in note for note in found.summary["notes"])

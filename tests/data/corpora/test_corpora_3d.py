@@ -11,6 +11,7 @@ import pytest
 
 from monai_unimedi.verbs.prepare import main
 from tests.data.corpora import trees_3d as trees
+from tests.data.corpora.files import picture
 from tests.data.corpora.prepared import prepare
 
 
@@ -48,9 +49,7 @@ def test_ct_rate_tests_on_valid_and_leaves_heads_out(tmp_path: Path) -> None:
     assert found.lists("3d")["label_names"] == trees.CT_RATE_LABELS
     row = found.rows("3d")["train_1_a_1"]
     assert row["label"] == [1, 1, 1] and row["patient"] == "train_1"
-    assert (
-        "Heart is normal" in row["report"] and "No nodule" in row["report"] and "cough" not in row["report"]
-    )
+    assert "Heart is normal" in row["report"] and "No nodule" in row["report"] and "cough" not in row["report"]
     assert found.reasons == {
         "not a chest (no_chest list)": 2,
         "the report is empty": 2,
@@ -61,9 +60,7 @@ def test_ct_rate_tests_on_valid_and_leaves_heads_out(tmp_path: Path) -> None:
 
 def test_ct_rate_can_keep_one_reconstruction_a_scan(tmp_path: Path) -> None:
     root = trees.ct_rate(tmp_path / "ct_rate")
-    found = prepare(
-        "ct_rate", root, tmp_path / "out", "--reconstructions", "first", "--report_text", "findings"
-    )
+    found = prepare("ct_rate", root, tmp_path / "out", "--reconstructions", "first", "--report_text", "findings")
     assert set(found.rows("3d", "test")) == {"valid_1_a_1", "valid_2_a_1"}
     assert "No nodule" not in found.rows("3d", "test")["valid_1_a_1"]["report"]
 
@@ -90,6 +87,17 @@ def test_cc_ccii_slices_become_a_volume_in_the_order_of_their_numbers(tmp_path: 
     assert volume.shape == (24, 20, 12)
 
 
+def test_cc_ccii_second_run_makes_the_volume_of_replaced_slices_alone(tmp_path: Path) -> None:
+    root = trees.cc_ccii(tmp_path / "ccii")
+    rows = prepare("cc_ccii", root, tmp_path / "out").rows_of_all("3d")
+    changed, same = (root / rows[name]["image"] for name in ("CP/1/10", "NCP/1/10"))
+    before = same.stat().st_mtime_ns
+    picture(root / "CP" / "1" / "10" / "0.png", value=255)
+    assert prepare("cc_ccii", root, tmp_path / "out").rows_of_all("3d") == rows
+    assert trees.hounsfield(changed)[0, 0, -1] == pytest.approx(350, abs=0.01)
+    assert same.stat().st_mtime_ns == before
+
+
 def test_cc_ccii_without_lists_is_split_by_patient(tmp_path: Path) -> None:
     found = prepare("cc_ccii", trees.cc_ccii(tmp_path / "ccii", lists=False), tmp_path / "out")
     assert sum(len(found.rows("3d", name)) for name in ("training", "validation", "test")) == 4
@@ -112,9 +120,7 @@ def test_ricord_lists_give_the_split_by_patient(tmp_path: Path) -> None:
         line = "data/MIDRC-RICORD-1A/ID419639-{:06d}_date08-02-2002_2.000000-ROUTINE.nii.gz 1\n"
         (lists / f"RICORD_{name}.txt").write_text(line.format(number))
     found = prepare("ricord", root, tmp_path / "out", "--lists", str(lists))
-    ends = {
-        name: {r["patient"][-1] for r in found.rows("3d", name).values()} for name in ("training", "test")
-    }
+    ends = {name: {r["patient"][-1] for r in found.rows("3d", name).values()} for name in ("training", "test")}
     assert ends == {"training": {"1"}, "test": {"3"}}
 
 

@@ -12,7 +12,7 @@ from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from monai_unimedi.transforms import LoadXray
 from monai_unimedi.verbs.prepare import main
-from tests.data.corpora.files import UID, ct_series, ct_slice, structured_report, text, xray
+from tests.data.corpora.files import UID, ct_series, ct_slice, picture, structured_report, table, text, xray
 from tests.data.corpora.prepared import Prepared, prepare
 from tests.data.corpora.trees_own import own_dicom, own_reports, own_table
 
@@ -136,6 +136,19 @@ def test_dicom_series_that_share_a_folder_are_linked_apart_and_read_as_volumes(p
         assert float(volume.min()) == -1024
 
 
+def test_dicom_links_lead_to_the_slices_where_the_output_is_a_link(tmp_path: Path) -> None:
+    for index in range(24):
+        for number in (2, 3):
+            ct_slice(tmp_path / "files" / f"{number}.{index}", number, index, AccessionNumber="B0001", PatientID="C1")
+    (tmp_path / "disk" / "far" / "away").mkdir(parents=True)
+    (tmp_path / "lists").symlink_to(tmp_path / "disk" / "far" / "away", target_is_directory=True)
+    reports = own_reports(tmp_path / "reports.csv")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "lists", "--reports", str(reports))
+    rows = found.rows_of_all("3d").values()
+    links = [link for row in rows for link in (tmp_path / "files" / row["image"]).iterdir()]
+    assert len(links) == 48 and all(link.is_file() for link in links)
+
+
 def test_dicom_xrays_are_read(prepared: Prepared, tree: Path) -> None:
     for row in prepared.rows_of_all("2d").values():
         assert tuple(LoadXray()(tree / row["image"]).shape) == (1, 24, 20)
@@ -179,7 +192,7 @@ def test_dicom_options_choose_views_series_and_body_part(tmp_path: Path) -> None
     assert found.reasons == {
         "the view is LL": 1,
         "the body part is not CHEST": 1,
-        "another series of the study has more slices": 1,
+        "another series of the study has more slices, or as many": 1,
     }
 
 
@@ -203,6 +216,22 @@ def test_dicom_mirrored_and_turned_xrays_are_counted_in_a_note(tmp_path: Path) -
     found = prepare("dicom", root, tmp_path / "out", "--reports", str(reports))
     assert len(found.rows_of_all("2d")) == 4
     assert "2 X-rays are stored mirrored or turned (PatientOrientation)" in " ".join(found.summary["notes"])
+
+
+def test_dicom_largest_series_is_one_that_can_be_used_and_one_alone(tmp_path: Path) -> None:
+    study = {"StudyInstanceUID": "1.2", "AccessionNumber": "B0001", "PatientID": "C1"}
+    for number, count in ((1, 24), (2, 24), (3, 22)):
+        ct_series(tmp_path / "files" / f"ct{number}", number, count, **study)
+    coronal = [1.0, 0.0, 0.0, 0.0, 0.0, -1.0]
+    ct_series(tmp_path / "files" / "ct4", 4, 30, ImageOrientationPatient=coronal, **study)
+    for index in range(9):  # more files than the others, of fewer slices
+        ct_slice(tmp_path / "files" / "ct3" / f"copy{index}.dcm", 3, index, **study)
+    reports = own_reports(tmp_path / "reports.csv")
+    options = ("--reports", str(reports), "--series", "largest", "--keep_uids")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "out", *options)
+    assert set(found.rows("3d")) == {f"{UID}5.1"}
+    assert found.reasons["another series of the study has more slices, or as many"] == 2
+    assert found.reasons["not axial: coronal, sagittal or oblique"] == 1
 
 
 def test_dicom_slices_that_are_no_even_stack_are_no_volume(tmp_path: Path) -> None:
@@ -246,3 +275,53 @@ def test_dicom_table_whose_columns_are_not_found_is_refused_with_its_columns(
     assert "a column for --accession; its columns are 'nummer', 'schrift'" in capsys.readouterr().err
     named = ("--reports", str(tmp_path / "reports.csv"), "--accession", "nummer", "--report", "schrift")
     assert main([*arguments, *named]) == 0
+
+
+PARTS = {"findings": "FINDINGS: The lungs are clear.", "impression": "Right pneumothorax, case {}."}
+BOTH = "Findings: The lungs are clear. Impression: Right pneumothorax, case {}."
+
+
+def parts(path: Path, **more: str) -> Path:
+    rows = [{"acc": f"A000{n}", "image": f"{n}.png", "pid": f"P{n}"} for n in (1, 2)]
+    return table(path, [row | {k: v.format(n) for k, v in (PARTS | more).items()} for n, row in enumerate(rows, 1)])
+
+
+def test_dicom_takes_findings_and_impression_from_two_columns(tmp_path: Path) -> None:
+    for number in (1, 2):
+        xray(tmp_path / "files" / f"{number}.dcm", number)
+    listed = parts(tmp_path / "t.csv")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "out", "--reports", str(listed))
+    assert {row["report"] for row in found.rows("2d").values()} == {BOTH.format(n) for n in (1, 2)}
+    options = ("--reports", str(listed), "--report_text", "impression")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "short", *options)
+    assert "Right pneumothorax, case 1." in {row["report"] for row in found.rows("2d").values()}
+
+
+def test_dicom_joins_reports_in_two_columns_section_by_section(tmp_path: Path) -> None:
+    xray(tmp_path / "files" / "1.dcm", 1)
+    listed = parts(tmp_path / "t.csv")
+    listed.write_text(listed.read_text().replace("A0002", "A0001").replace("P2", "P1"))
+    found = prepare("dicom", tmp_path / "files", tmp_path / "out", "--reports", str(listed))
+    (row,) = found.rows("2d").values()
+    assert row["report"].startswith("Findings: The lungs are clear. The lungs are clear. Impression: Right")
+    assert row["report"].endswith("case 1. Right pneumothorax, case 2.")
+
+
+def test_table_takes_several_columns_of_the_report_and_names_those_that_are_not_read(tmp_path: Path) -> None:
+    for number in (1, 2):
+        picture(tmp_path / f"{number}.png")
+    listed = parts(tmp_path / "t.csv")
+    columns = ("--csv", str(listed), "--image", "image", "--patient", "pid")
+    found = prepare("csv", tmp_path, tmp_path / "out", *columns, "--report", "findings", "impression")
+    assert [row["report"] for row in found.rows("2d").values()] == [BOTH.format(n) for n in (1, 2)]
+    assert not any("not read" in note for note in found.summary["notes"])
+    found = prepare("csv", tmp_path, tmp_path / "out", *columns, "--report", "findings")
+    assert any("not read: the text of 'impression'" in note for note in found.summary["notes"])
+
+
+def test_dicom_column_of_the_whole_report_comes_first_and_the_others_are_named(tmp_path: Path) -> None:
+    xray(tmp_path / "files" / "1.dcm", 1)
+    listed = parts(tmp_path / "t.csv", report="The whole report, case {}.")
+    found = prepare("dicom", tmp_path / "files", tmp_path / "out", "--reports", str(listed))
+    assert [row["report"] for row in found.rows("2d").values()] == ["The whole report, case 1."]
+    assert any("not read: the text of 'findings', 'impression'" in note for note in found.summary["notes"])

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Patients that are held out, drawn by a seed: the same in every list that has them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from monai_unimedi.data.hashing import stable_hash
+
+__all__ = ["draw_patients", "patients_of", "split_by_patient", "split_sources_by_patient"]
+
+logger = logging.getLogger(__name__)
+Row = dict[str, Any]
+
+
+def split_by_patient(
+    rows: Sequence[Row],
+    fraction: float = 0.1,
+    seed: int = 0,
+    source: str = "",
+    held_out: Collection[str] = (),
+    learnt: Collection[str] = (),
+) -> tuple[list[Row], list[Row]]:
+    """Training and validation rows for a datalist without a validation list: no patient is in both.
+
+    Args:
+        rows: each with ``patient``.
+        fraction: share of the patients that goes to validation, at least one of them.
+        seed: which ones.
+        source: named in the log.
+        held_out: patients that another list holds out: they are held out here too, and count.
+        learnt: patients of another list's training rows: they stay here.
+
+    Raises:
+        ValueError: When there are fewer than two patients, other lists leave no choice, or ``fraction`` is not
+            between 0 and 1.
+    """
+    patients = patients_of(rows)
+    if len(patients) < 2:
+        raise ValueError(
+            f"Splitting {source or 'a datalist'} needs two patients at least, got {len(patients)}: "
+            "give a validation list."
+        )
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must lie between 0 and 1, got {fraction}.")
+    chosen = draw_patients(patients, fraction, seed, held_out, learnt)
+    if not 0 < len(chosen) < len(patients):
+        where = "held out" if chosen else "learnt from"
+        raise ValueError(
+            f"Splitting {source or 'a datalist'} needs patients to choose from, all {len(patients)} are "
+            f"{where} in the other list: give a validation list."
+        )
+    training = [row for row in rows if str(row["patient"]) not in chosen]
+    validation = [row for row in rows if str(row["patient"]) in chosen]
+    logger.info(
+        "%s: no validation list, %d of %d patients (%d of %d rows) are split off for validation",
+        source or "datalist", len(chosen), len(patients), len(validation), len(rows),
+    )  # fmt: skip
+    return training, validation
+
+
+def draw_patients(
+    patients: Collection[str],
+    fraction: float,
+    seed: int,
+    held_out: Collection[str] = (),
+    learnt: Collection[str] = (),
+) -> set[str]:
+    """A share of the patients, at least one and not all: those that are held out anyway, then the first others
+    of a permutation that depends on the patients and the seed alone. Fewer where the rest is learnt from
+    elsewhere; arguments as in `split_by_patient`."""
+    known = sorted(patients)
+    count = min(max(1, round(fraction * len(known))), len(known) - 1)
+    order = np.random.RandomState(stable_hash("split", seed) % 2**32).permutation(len(known))
+    chosen = [name for name in known if name in held_out]
+    free = [known[i] for i in order if known[i] not in held_out and known[i] not in learnt]
+    return {*chosen, *free[: max(0, count - len(chosen))]}
+
+
+def split_sources_by_patient(
+    training: Mapping[str, Sequence[Row]],
+    validation: Mapping[str, Sequence[Row]],
+    fraction: float = 0.1,
+    seed: int = 0,
+) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """Training and validation rows of all sources: `split_by_patient` of those without validation rows, so
+    that a patient of two sources is on one side.
+
+    Args:
+        training: rows by source.
+        validation: rows by source, of those that have them.
+        fraction: share of each source's patients.
+        seed: which ones.
+    """
+    kept = {source: list(rows) for source, rows in training.items()}
+    held = {source: list(rows) for source, rows in validation.items()}
+    waiting = [source for source in kept if source not in held]
+    for source in sorted(waiting, key=lambda own: (len(patients_of(kept[own])), own)):
+        # the smaller list first: it has fewer patients to choose from
+        held_out = {patient for rows in held.values() for patient in patients_of(rows)}
+        learnt = {patient for own in held for patient in patients_of(kept.get(own, ()))}
+        kept[source], held[source] = split_by_patient(kept[source], fraction, seed, source, held_out, learnt)
+    return kept, {source: held[source] for source in [*validation, *waiting]}
+
+
+def patients_of(rows: Sequence[Row]) -> set[str]:
+    """The patients of rows."""
+    return {str(row["patient"]) for row in rows}
