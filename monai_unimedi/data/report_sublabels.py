@@ -57,7 +57,7 @@ _QUALITY = re.compile(r"\b(?:\w*quali[td]\w*|calidad|kwaliteit|limita[ct]i\w*|ei
 _TAIL = re.compile(r"(?:(?<=[.!?:]\s)|^)[^\w\n]*[^\W\d_]{3,}(?:[ \t]+[^\W\d_]+)?[ \t]*$")
 _NEVER = re.compile(r"[ck]orr?el")
 _SUBLABEL = re.compile(r"^[^\w\n]*(?:\d{1,2}[.)][ \t]*)?(?P<label>[^\W\d_][^\n:.;,]{1,40}):", re.MULTILINE)
-_INSIDE = re.compile(r"(?:[.!?:]\s+|^\s*)(?P<label>[^\W\d_][^\n:.;,]{1,30}):(?=\s)")
+_INSIDE = re.compile(r"(?:(?<=[.!?:])\s+|^\s*)(?P<label>[^\W\d_][^\n:.;,]{1,30}):(?=\s)")
 _UNBROKEN = 45  # characters of a line that is not broken for want of room
 
 
@@ -188,16 +188,15 @@ def _is_after_blank(page: Page, start: int) -> bool:
 
 def _has_siblings(page: Page, c: Candidate, opened: Candidate, candidates: Sequence[Candidate]) -> bool:
     """Whether labels that head no section are written alike in the section that is open."""
-    start, places = opened.heading.end, [other.heading.start for other in candidates if other.heading.section in _MAIN]
-    stop = min((place for place in places if place > c.heading.start), default=c.heading.start)
+    start, later = opened.heading.end, [o.heading.start for o in candidates if o.heading.section in _MAIN]
+    stop = min((place for place in later if place > c.heading.start), default=c.heading.start)
     if c.is_at_line_start:
         known = {other.heading.start for other in candidates}
         return any(shape == _shape(page, c) for shape in _labels(page, start, stop, known))
-    for label in _INSIDE.finditer(page.text[start:stop]):
-        place = start + label.start("label")
-        if place not in range(c.heading.start, c.heading.end) and case_of(label["label"]) == c.style[0]:
-            return not any(h.heading.start <= place < h.heading.end for h in candidates)
-    return False
+    found = _INSIDE.finditer(page.text[start:stop])
+    alike = [label.span("label") for label in found if case_of(label["label"]) == c.style[0]]
+    places = [(other.heading.start - start, other.heading.end - start) for other in candidates]
+    return sum(not any(first < end and begin < last for first, last in places) for begin, end in alike) > 1
 
 
 def _labels(page: Page, start: int, stop: int, known: set[int]) -> Iterator[_Shape]:

@@ -66,6 +66,7 @@ INLINE = [
     "Findings: Quality: Adequate. There is a filling defect. Impression: Embolism.",
     "Findings: Clear. Image quality: Adequate. There is a filling defect. Impression: Embolism.",
     "Findings: Lungs: Clear. Contrast: good. Arteries: There is a filling defect. Impression: Embolism.",
+    "Findings: Lungs: Clear. History: CABG. Arteries: There is a filling defect. Impression: Embolism.",
     "FINDINGS:\nContrast: Adequate. There is a filling defect.\nIMPRESSION:\nEmbolism.",
     "FINDINGS:\nThe heart is big.\nPrior surgery: CABG.\nThere is a filling defect.\nIMPRESSION:\nEmbolism.",
 ]
@@ -97,3 +98,13 @@ def test_sections_headed_as_the_main_ones_are_still_open() -> None:
     }
     raw = "FINDINGS: Clear. HISTORY: Cough. Fever. IMPRESSION: Normal."
     assert read_report(raw) == {"findings": "Clear.", "indication": "Cough. Fever.", "impression": "Normal."}
+
+
+def test_one_label_in_a_line_does_not_make_a_label_of_the_next_heading() -> None:
+    raw = "Find: Clear. Pression: Low volumes. Hx: Asthma. Imp: Normal."
+    assert read_report(raw) == {
+        "findings": "Clear. Pression: Low volumes.",
+        "indication": "Asthma.",
+        "impression": "Normal.",
+    }
+    assert read_report("Imp: Normal chest Hx: chest pain Find: Heart normal.")["impression"] == "Normal chest"
