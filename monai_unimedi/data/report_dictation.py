@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
-from monai_unimedi.data.report_trailer import without_trailer
+from monai_unimedi.data.report_sentences import sentence_ends
+from monai_unimedi.data.report_trailer import is_formal, says_something, without_trailer
 
 __all__ = ["without_dictation"]
 
@@ -53,13 +55,12 @@ _END = re.compile(
     |^\W*(?:report\s+)?status\s*:\s*(?:final|preliminary|signed)\W*$""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
+_REVIEWED = re.compile(r"\W*\w+\s*:(?s:.*)")  # "Reviewed: lungs, heart and bones."
 _MAY_BE_DICTATION = re.compile(
     r"(?i)\bby\b|sign|agree|attest|certif|recogni|dictat|transcri|errors?\b|end of|\bfin de|final|"
     r"preliminary|unsigned|radiologist|physician|resident|attending|author|technolog|radiograph|"
     r"\b[dt]{1,2} ?:|\bpor\b|\bvon\b|durch|\bpar\b|status|(?m:^\W*end\W*$)"
 )
-_LONG_SIGNATURE = 160
-_SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bDr)(?<!\bMr)\.\s+(?=[A-Z\d])")
 
 
 def without_dictation(piece: str) -> str:
@@ -70,14 +71,24 @@ def without_dictation(piece: str) -> str:
     piece = _SENTENCE.sub(" ", _END.sub(" ", piece))
     start = 0
     while found := _SIGNATURE.search(piece, start):
-        end = found.end()
-        if len(found.group()) > _LONG_SIGNATURE and (
-            stop := _SENTENCE_END.search(piece, found.start() + 1, end)
-        ):
-            end = stop.end()
-        elif _OPEN_ENDED.search(found.group()):
-            following = piece.find("\n", end + 1)
-            end = len(piece) if following < 0 else following
+        end = _end_of(piece, found)
+        if _REVIEWED.fullmatch(piece, found.start(), end) and says_something(piece[found.start() : end]):
+            start = end
+            continue
         piece = f"{piece[: found.start()]} {piece[end:]}"
         start = found.start()
     return piece
+
+
+def _end_of(piece: str, found: re.Match[str]) -> int:
+    """Where a signature ends: with its sentence, and with what follows on the line where that is formal too."""
+    line_end = found.end()
+    ends = [*sentence_ends(piece, found.start(), line_end, has_names=True), line_end]
+    for end, following in itertools.pairwise(ends):
+        if not is_formal(piece[end:following].strip()):
+            return end
+    if not _OPEN_ENDED.search(found.group()):
+        return line_end
+    following = piece.find("\n", line_end + 1)
+    following = len(piece) if following < 0 else following
+    return line_end if says_something(piece[line_end:following]) else following

@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from monai_unimedi.data.report_exports import HEADED
-from monai_unimedi.data.report_headings import LEFT, find_words, heading_section, is_title, section_of
+from monai_unimedi.data.report_headings import LEFT, SUFFIX, find_words, heading_section, is_title, section_of
 from monai_unimedi.data.report_labels import find_labels
 from monai_unimedi.data.report_levels import PERHAPS, SURE, level_at_line_start, level_inside
-from monai_unimedi.data.report_page import Page, margin_of, page_of
+from monai_unimedi.data.report_page import SPOKEN_COLON, Page, margin_of, page_of
 from monai_unimedi.data.report_separators import FARTHEST, passed_decoration
+from monai_unimedi.data.report_sublabels import CLOSING, Candidate, Heading, without_sublabels
 from monai_unimedi.data.report_surroundings import opening, see
 
 __all__ = ["CLOSING", "Heading", "find_headings"]
-
-CLOSING = "/"
-"""Section of a mark that ends one (``[/FINDINGS]``, ``END OF IMPRESSION``): what follows belongs to it."""
 
 _CLOSES = re.compile(r"(?:[<\[({]\s*/\s*|(?:^|\W)(?:end\s+of\s+(?:the\s+)?|end\s+))$")
 _TITLE_LINE = re.compile(r"^[ \t]*([A-Z0-9_][^\n:]{3,90}):", re.MULTILINE)
@@ -32,23 +29,6 @@ _SET_OFF = re.compile(rf"{HEADED}([^{HEADED}\n]*){HEADED}")
 _LOUD = re.compile(r"[^\W\d_a-z]{3,}(?:\s[^\W\d_a-z]{2,})*(?![^\W_])")
 _MEASURED = frozenset(("findings", "impression"))
 _NAMED = frozenset(("findings", "impression", "joined", "interpretation", "report", "addendum"))
-
-
-class Heading(NamedTuple):
-    """A heading: its place, with all that decorates it, the section it opens, and words worth keeping."""
-
-    start: int
-    end: int
-    section: str
-    words: str = ""
-    is_set_off: bool = False  # by the form of the export
-
-
-class _Candidate(NamedTuple):
-    heading: Heading
-    level: int
-    is_at_line_start: bool
-    style: tuple[str, str]  # letters, separator
 
 
 def find_headings(text: str) -> list[Heading]:
@@ -69,11 +49,11 @@ def find_headings(text: str) -> list[Heading]:
     candidates = [c for c in candidates if c.heading.start < stop or c in set_off or _is_new(c, names)]
     candidates += _labels(page, candidates)
     candidates.sort(key=lambda found: found.heading.start)
-    headings = _without_overlaps(_chosen(candidates))
+    headings = _without_overlaps(without_sublabels(page, _chosen(candidates)))
     return sorted([*headings, *_titles(page, headings)])
 
 
-def _is_new(candidate: _Candidate, names: set[str]) -> bool:
+def _is_new(candidate: Candidate, names: set[str]) -> bool:
     """Whether it is sure and heads what none of the names does."""
     is_sure = candidate.is_at_line_start and candidate.level == SURE and candidate.style[0] == "upper"
     return is_sure and candidate.heading.section not in names
@@ -89,7 +69,7 @@ def _margins(page: Page, spans: Sequence[tuple[int, int]]) -> frozenset[str]:
     return frozenset(margin for margin, names in sections.items() if len(names) > 1)
 
 
-def _labels(page: Page, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+def _labels(page: Page, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Labels that begin lines on which there is no heading (:mod:`.report_labels`)."""
     if "\n" not in page.text or not candidates:
         return []
@@ -98,11 +78,11 @@ def _labels(page: Page, candidates: Sequence[_Candidate]) -> list[_Candidate]:
     for label in find_labels(page.text, page.folded):
         if page.text.rfind("\n", 0, label.end) not in taken and (page.case == "mixed" or label.has_colon):
             style = ("upper" if label.is_upper else "title", "colon" if label.has_colon else "eol")
-            found.append(_Candidate(Heading(label.start, label.end, label.section), PERHAPS, True, style))
+            found.append(Candidate(Heading(label.start, label.end, label.section), PERHAPS, True, style, True, False))
     return found
 
 
-def _set_off(text: str) -> list[_Candidate]:
+def _set_off(text: str) -> list[Candidate]:
     """Headings that the form of an export tells (:mod:`.report_exports`); unknown ones open no section."""
     found = []
     for mark in _SET_OFF.finditer(text):
@@ -110,7 +90,7 @@ def _set_off(text: str) -> list[_Candidate]:
         line = text.rfind("\n", 0, mark.start()) + 1
         start = line if LEFT.fullmatch(text, line, mark.start()) else mark.start()
         heading = Heading(start, mark.end(), section, "" if section else f"{mark[1]}:", True)
-        found.append(_Candidate(heading, SURE, True, ("upper", "set off")))
+        found.append(Candidate(heading, SURE, True, ("upper", "set off")))
     return found
 
 
@@ -124,14 +104,22 @@ def _is_prose(page: Page, start: int, end: int) -> bool:
     return start > FARTHEST and is_between and ":" not in text[end : end + FARTHEST]
 
 
-def _candidate(page: Page, start: int, end: int) -> _Candidate | None:
+def _candidate(page: Page, start: int, end: int) -> Candidate | None:
     if closing := _closing(page, start, end):
         return closing
     seen = see(page, start, _loud_end(page, start, end))
     level = level_at_line_start(page, seen) if seen.is_at_line_start else level_inside(page, seen)
     words = f"{seen.words}{page.text[start:end]}:" if seen.words.strip() else ""
     heading = Heading(seen.begin, seen.stop, seen.section, words)
-    return _Candidate(heading, level, seen.is_at_line_start, (seen.case, seen.separator)) if level else None
+    style, is_whole = (seen.case, seen.separator), _is_whole(page, end, seen.stop)
+    return Candidate(heading, level, seen.is_at_line_start, style, seen.is_shy, is_whole) if level else None
+
+
+def _is_whole(page: Page, end: int, stop: int) -> bool:
+    """Whether no words but those that go with any heading stand between the words of a heading and its text."""
+    suffix = SUFFIX.match(page.folded, end)
+    rest = SPOKEN_COLON.sub("", page.folded[suffix.end() if suffix else end : stop])
+    return not any(map(str.isalpha, rest))
 
 
 def _loud_end(page: Page, start: int, end: int) -> int:
@@ -142,7 +130,7 @@ def _loud_end(page: Page, start: int, end: int) -> int:
     return loud.end() if loud is not None and is_heading else end
 
 
-def _closing(page: Page, start: int, end: int) -> _Candidate | None:
+def _closing(page: Page, start: int, end: int) -> Candidate | None:
     """The mark that ends a section, or nothing."""
     line = page.text.rfind("\n", 0, start) + 1
     before = page.folded[max(line, start - 20) : start]
@@ -154,10 +142,10 @@ def _closing(page: Page, start: int, end: int) -> _Candidate | None:
         return None
     begin = opening(page, line, begin)
     stop = passed_decoration(page, end)
-    return _Candidate(Heading(begin, stop, CLOSING), SURE, False, ("", ""))
+    return Candidate(Heading(begin, stop, CLOSING), SURE, False, ("", ""))
 
 
-def _chosen(candidates: Sequence[_Candidate]) -> list[Heading]:
+def _chosen(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Sure candidates, and others in company; nothing that repeats, inside a line, what heads a line."""
     sure = {c.heading.section for c in candidates if c.is_at_line_start and c.level == SURE}
     sure.discard("record")
@@ -170,22 +158,22 @@ def _chosen(candidates: Sequence[_Candidate]) -> list[Heading]:
         company.setdefault(c.style, set()).add(c.heading.section)
     is_headed = bool(candidates) and candidates[0].is_at_line_start and not candidates[0].heading.start
     first_style = candidates[0].style if is_headed else None
-    chosen: list[Heading] = []
+    chosen: list[Candidate] = []
     for c in candidates:
-        names = {heading.section for heading in chosen}
+        names = {found.heading.section for found in chosen}
         is_repeated = is_by_lines and c.heading.section in sure and c.heading.section != CLOSING
         is_accompanied = len(company[c.style]) > 1
         if c.heading.section == CLOSING:
-            chosen.append(c.heading)
+            chosen.append(c)
         elif c.is_at_line_start:
             is_alone = not c.heading.start and c.heading.section in _NAMED
             if c.level == SURE or (not is_repeated and (is_accompanied or is_alone)):
-                chosen.append(c.heading)
+                chosen.append(c)
         elif c.level == SURE:
             if not is_repeated and not (is_by_lines and is_loud and c.style[0] != "upper"):
-                chosen.append(c.heading)
+                chosen.append(c)
         elif is_accompanied and not has_lines and c.style == first_style and c.heading.section not in names:
-            chosen.append(c.heading)
+            chosen.append(c)
     return chosen
 
 

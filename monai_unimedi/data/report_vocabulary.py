@@ -76,7 +76,7 @@ PLAIN = {
     "technique": """techniques, technique, technique(s), tecnicas, tecnica, technik, techniek, teknik, tekniikka,
         tecnica de exploracion, tecnica de la exploracion, tecnica de estudio, tecnica del estudio, tecnica de
         exame, tecnica d'esame, technical parameters, technical details, technical factors, technical comments,
-        technical information, technical quality, technical notes, scan technique, scan protocol, imaging
+        technical information, technical notes, scan technique, scan protocol, imaging
         protocol, exam technique, examination technique, imaging technique, acquisition parameters, views
         obtained, untersuchungstechnik, untersuchungsmethode, methodik, protocolo, tehnica, технология,
         методика, 检查方法, 检查技术, 扫描方法, 撮影方法""",
@@ -94,7 +94,8 @@ PLAIN = {
         interpretation, resident interpretation""",
 }
 SHY = {
-    "findings": "fndgs, fdgs, findgs, fndg, fnd, find, finds, fi, gdt, hall, bef, bev",
+    "findings": """fndgs, fdgs, findgs, fndg, fnd, find, finds, fi, gdt, hall, bef, bev, reperto, achado, bevinding,
+        constatation, troballa, bulgu, wynik badania, constatare, находка""",
     "report": """radiology report, report text, report body, body of report, report, reports, results, result,
         observations, observation, imaging notes, imaging note, narrative, description, descripcion, body,
         discussion, details, informe, informe radiologico, cuerpo del informe, resultados, resultado,
@@ -121,8 +122,8 @@ SHY = {
         previous, previously, anteriorite, previos, previo, vgl, previous report, prior report""",
     "technique": """tech, tecn, protocol, protocole, method, methods, methode, metodo, metodologia, procedimiento,
         contrast, contraste, contrast medium, contrast agent, procedure, procedures, dose, radiation dose,
-        image quality, acquisition, quality, kontrastmittel, views, view, projections, projection, projecciones,
-        proyecciones, dosis, dosimetry, ctdi, dlp, contrast media, materials and methods, limitations,
+        image quality, technical quality, acquisition, quality, kontrastmittel, views, view, projections, projection,
+        projecciones, proyecciones, dosis, dosimetry, ctdi, dlp, contrast media, materials and methods, limitations,
         image acquisition""",
     "examination": """examinations, examination, examination(s), exams, exam, exam(s), study, studies, study type,
         exam type, examination type, type of exam, type of examination, type of study, procedure performed,

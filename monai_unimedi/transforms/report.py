@@ -7,6 +7,7 @@ negatives.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Hashable, Mapping
 
@@ -15,6 +16,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable, RandomizableTransform, Transform
 
 from monai_unimedi.data.hashing import stable_hash
+from monai_unimedi.data.report_sentences import sentence_ends
 from monai_unimedi.data.report_text import clean_text, line_sections
 
 __all__ = [
@@ -27,7 +29,6 @@ __all__ = [
     "split_sentences",
 ]
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
 _ENUMERATION = re.compile(r"(?:\d{1,2}|[A-Za-z])[.)]")
 _MIN_WORDS = 3
 _MAX_SENTENCES = 126
@@ -43,9 +44,12 @@ def split_sections(report: str) -> dict[str, str]:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences of a cleaned text in order; a list's number ("1.") stays with its sentence."""
+    """Sentences of a cleaned text in order; a list's number ("1.") stays with its sentence, a "Dr." with the name."""
+    text = text.strip()
+    ends = [0, *sentence_ends(text), len(text)]
     sentences: list[str] = []
-    for piece in _SENTENCE_END.split(text.strip()):
+    for start, end in itertools.pairwise(ends):
+        piece = text[start:end].rstrip()
         if sentences and _ENUMERATION.fullmatch(sentences[-1]):
             sentences[-1] += f" {piece}"
         elif piece:

@@ -88,6 +88,9 @@ STYLES = [
     "Résultats : {0}\nConclusion : {1}",
     "Achados: {0}\nImpressão: {1}",
     "Reperti: {0}\nConclusioni: {1}",
+    "Reperto: {0}\nConclusioni: {1}",
+    "REPERTO\n{0}\nCONCLUSIONI\n{1}",
+    "Achado: {0}\nConclusão: {1}",
 ]
 
 
@@ -162,9 +165,7 @@ def test_report_in_the_layout_of_mimic() -> None:
 
 
 def test_paragraph_after_the_comparison_is_findings_where_there_are_none() -> None:
-    raw = (
-        "HISTORY: Cough.\n\nCOMPARISON: ___.\n\nThe lungs are well inflated and clear.\n\nIMPRESSION: Normal."
-    )
+    raw = "HISTORY: Cough.\n\nCOMPARISON: ___.\n\nThe lungs are well inflated and clear.\n\nIMPRESSION: Normal."
     assert read_report(raw)["findings"] == "The lungs are well inflated and clear."
     raw = "HISTORY: Cough.\n\nPORTABLE AP CHEST RADIOGRAPH:  Lungs are clear.\n\nIMPRESSION: Normal."
     assert read_report(raw)["findings"] == "PORTABLE AP CHEST RADIOGRAPH: Lungs are clear."

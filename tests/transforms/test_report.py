@@ -15,9 +15,7 @@ from monai_unimedi.transforms.report import (
     split_sentences,
 )
 
-REPORT = (
-    "FINDINGS: The heart is enlarged. 1. Small nodule. No effusion seen. IMPRESSION: Likely cardiomegaly now."
-)
+REPORT = "FINDINGS: The heart is enlarged. 1. Small nodule. No effusion seen. IMPRESSION: Likely cardiomegaly now."
 
 
 def test_cleaning_keeps_words_and_drops_breaks_and_marks() -> None:
@@ -37,6 +35,21 @@ def test_sections_are_found_by_heading() -> None:
 
 def test_list_number_stays_with_its_sentence() -> None:
     assert split_sentences("1. Nodule of 2.5 mm. 2. Effusion?") == ["1. Nodule of 2.5 mm.", "2. Effusion?"]
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["Discussed with Dr. A. Lee.", "Clear."],
+        ["Seen by Prof. Dr. med. Meier.", "Klar."],
+        ["Nodule of approx. 3 cm vs. 2 cm.", "See No. 3.", "Next."],
+        ["Effusion: no.", "Heart normal."],
+        ["Infection, e.g. pneumonia.", "Contrast i.v. given.", "History of CA.", "Seen on MR.", "Normal."],
+        ["Ca. 3 mm, z. B. Tumor.", "Hepatitis B.", "No effusion."],
+    ],
+)
+def test_full_stop_of_an_abbreviation_ends_no_sentence(sentences: list[str]) -> None:
+    assert split_sentences(" ".join(sentences)) == sentences
 
 
 def test_equal_reports_in_other_case_and_spacing_share_a_group() -> None:
@@ -89,8 +102,6 @@ def test_probability_zero_is_identity() -> None:
 
 def test_replays_under_a_seed() -> None:
     show = RandReportSentencesd(prob=1.0)
-    runs = [
-        [show.set_random_state(seed=s)({"report": REPORT})["report"] for s in range(10)] for _ in range(2)
-    ]
+    runs = [[show.set_random_state(seed=s)({"report": REPORT})["report"] for s in range(10)] for _ in range(2)]
     assert runs[0] == runs[1]
     assert len(set(runs[0])) > 2
