@@ -41,10 +41,11 @@ def encoder_card(inference_config: str | os.PathLike, sizes: Mapping[str, Any]) 
 
     Args:
         inference_config: the bundle's ``inference.json``; its ``network_def`` and ``preprocessing`` hold
-            references (``@name``) to top-level values, and no expressions.
+            references (``@name``, ``@sizes::name``) to top-level values and sizes, and no expressions.
         sizes: top-level values of the training.
     """
     config = json.loads(Path(inference_config).read_text(encoding="utf-8")) | dict(sizes)
+    config["sizes"] = {name: config[name] for name in config.get("sizes", {})}
     return {"format": 1, "sizes": dict(sizes), **{name: _resolved(config[name], config) for name in BLOCKS}}
 
 
