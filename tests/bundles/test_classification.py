@@ -209,6 +209,22 @@ def test_pretrained_tower_is_loaded_and_wrong_sizes_are_refused(another: Classif
     assert not (another.output_dir / "models").exists()
 
 
+def test_new_weights_at_the_same_place_stop_a_finished_run_and_the_same_elsewhere_do_not(
+    another: ClassificationBundle, tmp_path: Path
+) -> None:
+    place, elsewhere = tmp_path / "model.pt", tmp_path / "moved.pt"
+    save_tower(place)
+    another.train(pretrained=str(place))
+    shutil.copy(place, elsewhere)
+    another.train(pretrained=str(elsewhere))
+    torch.save({key: value + 0.1 for key, value in torch.load(place, weights_only=True).items()}, place)
+    with pytest.raises(RuntimeError) as caught:
+        another.train(pretrained=str(place))
+    said = causes(caught.value)
+    weights = r"'\S+model.pt \(SHA-256 \w{16}\)'"
+    assert re.search(rf"pretrained \(was {weights}, is {weights}\) changed", said)
+
+
 def test_another_network_trains_and_is_judged(another: ClassificationBundle) -> None:
     classes = len(another.workflow("train", **another.tiny).parser.get_parsed_content("class_names"))
     resnet = {"block": "basic", "layers": [1, 1, 1, 1], "block_inplanes": [2, 2, 2, 2], "n_input_channels": 1}

@@ -24,6 +24,7 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow, verify_net_in_out
 
 import monai_unimedi.precision
+from monai_unimedi.networks.checkpoints import with_digest
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from monai_unimedi.networks.nets.segmenter import UniMediSegmenter
 from tests.bundles.conftest import SIZES as ENCODER
@@ -211,6 +212,8 @@ def test_pretrained_encoder_is_loaded_and_wrong_sizes_are_refused(
     workflow.parser.get_parsed_content("train#trainer")
     network = workflow.parser.get_parsed_content("network")
     assert torch.equal(network.encoder.vit.mask_token, tower.vit.mask_token)
+    settings = workflow.parser.get_parsed_content("settings")
+    assert settings["pretrained"] == with_digest(tmp_path / "model.pt") != str(tmp_path / "model.pt")
     with pytest.raises(RuntimeError) as caught:
         bundle.train(pretrained=str(tmp_path / "model.pt"), hidden_size=48)
     assert "must match the network's image tower" in causes(caught.value)

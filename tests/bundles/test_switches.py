@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A switch given on the command line, a string there, is the switch of the config: in every bundle, wherever it leads."""
+"""A switch given on the command line, a string there, is the switch of the config, wherever it goes in any bundle."""
 
 from __future__ import annotations
 

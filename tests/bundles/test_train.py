@@ -134,6 +134,18 @@ def test_changed_settings_are_named_with_the_two_ways_on(trained: Bundle) -> Non
     assert "--output_dir" in message
 
 
+def test_new_image_weights_at_the_same_place_are_another_run(new_bundle: Bundle, trained: Bundle) -> None:
+    place = new_bundle.output_dir / "start.pt"
+    place.parent.mkdir()
+    weights = torch.load(trained.output_dir / "models" / "model.pt", weights_only=True)
+    torch.save(weights, place)
+    new_bundle.train(image_checkpoint=str(place))
+    torch.save({name: value + 0.1 for name, value in weights.items()}, place)
+    with pytest.raises(RuntimeError) as caught:
+        new_bundle.train(image_checkpoint=str(place))
+    assert "image_checkpoint (was " in str(caught.value.__cause__)
+
+
 def test_every_value_at_the_top_is_compared_at_a_resume_or_may_change() -> None:
     train = config("train")
     objects = {name for name, value in train.items() if isinstance(value, dict) and name != "phantom"}
