@@ -168,6 +168,24 @@ def test_evaluation_prints_a_table_and_writes_figures_probabilities_and_one_page
     assert {name: float(table[0][name]) for name in content[table[0]["id"]]} == content[table[0]["id"]]
 
 
+def test_rows_of_a_list_without_validation_and_test_are_judged_where_they_were_not_learnt_from(
+    classified: ClassificationBundle, another: ClassificationBundle, tmp_path: Path
+) -> None:
+    phantom = Path(classified.phantom["phantom_dir"])
+    content = json.loads((phantom / f"datalist_{another.source}.json").read_text())
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({key: content[key] for key in ("label_names", "training")}))
+    places = {"datalist": str(path), "dataset_dir": f"{phantom}/."}
+    workflow = another.train(**places, seed=1, validation_fraction=0.2)
+    learnt = {row["id"] for row in workflow.parser.get_parsed_content("rows")["training"]}
+    another.evaluate(**places)
+    judged = set(json.loads((another.output_dir / "predictions.json").read_text()))
+    assert (len(judged), judged & learnt) == (8, set())
+    with pytest.raises(RuntimeError) as caught:
+        another.evaluate(**places, validation_fraction=0.5)
+    assert "validation_fraction must be the training's 0.2, got 0.5" in causes(caught.value)
+
+
 def test_inference_gives_the_probabilities_of_the_evaluation(classified: ClassificationBundle, tmp_path: Path) -> None:
     classified.evaluate(output_dir=str(tmp_path / "evaluation"))
     judged = json.loads((tmp_path / "evaluation" / "predictions.json").read_text())
