@@ -199,18 +199,23 @@ def test_inference_gives_the_probabilities_of_the_evaluation(classified: Classif
         assert row == {name: pytest.approx(value, abs=0.02) for name, value in expected.items()}
 
 
-def test_unreadable_file_stops_or_is_left_out(classified: ClassificationBundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", ["0", "b"])  # before the file that can be read, and behind it
+def test_unreadable_file_stops_or_is_left_out(classified: ClassificationBundle, tmp_path: Path, broken: str) -> None:
     suffix = "png" if classified.source == "2d" else "nii"
     folder = tmp_path / "images"
     folder.mkdir()
     images = Path(classified.phantom["phantom_dir"]) / classified.source / "test"
     shutil.copy(images / f"000000.{suffix}", folder / f"a.{suffix}")
-    (folder / f"b.{suffix}").write_bytes(b"nothing")
+    (folder / f"{broken}.{suffix}").write_bytes(b"nothing")
     with pytest.raises(RuntimeError) as caught:
         classified.infer(dataset_dir=str(folder), output_dir=str(tmp_path / "one"))
-    assert f"b.{suffix}" in causes(caught.value)
+    assert f"{broken}.{suffix}" in causes(caught.value)
     written = classified.infer(dataset_dir=str(folder), output_dir=str(tmp_path / "two"), skip_unreadable="true")
     assert list(json.loads((written / "predictions.json").read_text())) == [f"a.{suffix}"]
+    (folder / f"a.{suffix}").unlink()
+    with pytest.raises(RuntimeError) as caught:
+        classified.infer(dataset_dir=str(folder), output_dir=str(tmp_path / "three"), skip_unreadable="true")
+    assert "At least one of the 1 images must be readable" in causes(caught.value)
 
 
 def test_pretrained_tower_is_loaded_and_wrong_sizes_are_refused(another: ClassificationBundle, tmp_path: Path) -> None:
