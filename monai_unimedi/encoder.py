@@ -30,7 +30,7 @@ from monai_unimedi.networks.nets.report_encoder import ReportEncoder, load_token
 from monai_unimedi.networks.pretrained import OWN_CARD, load_encoder_weights
 from monai_unimedi.root_cause import root_cause
 
-__all__ = ["ImageTextEncoder", "check_sizes", "encoder_card", "load_encoder", "trained_split"]
+__all__ = ["ImageTextEncoder", "check_bundle_root", "check_sizes", "encoder_card", "load_encoder", "trained_split"]
 
 BLOCKS = ("network_def", "preprocessing")
 TARGETS = ("monai.transforms.", "monai_unimedi.transforms.", "monai_unimedi.networks.nets.image_encoder.")
@@ -51,6 +51,19 @@ def encoder_card(
     config["sizes"] = {name: config[name] for name in config.get("sizes", {})}
     blocks = {name: _resolved(config[name], config) for name in BLOCKS}
     return {"format": 1, "sizes": dict(sizes), **({"split": dict(split)} if split else {}), **blocks}
+
+
+def check_bundle_root(bundle_root: str | os.PathLike) -> None:
+    """Looks, before anything is read or trained, for the config that `encoder_card` needs at the end.
+
+    Raises:
+        FileNotFoundError: When it is not there, as from a folder that is neither the repository's root nor the bundle.
+    """
+    if not (Path(bundle_root) / "configs" / "inference.json").is_file():
+        raise FileNotFoundError(
+            f"bundle_root must be the bundle's folder, got {str(bundle_root)!r}, which has no configs/inference.json: "
+            "give --bundle_root path/to/bundles/pretrain, or start from the repository's root or inside the bundle."
+        )
 
 
 def check_sizes(model_dir: str | os.PathLike, sizes: Mapping[str, Any]) -> None:

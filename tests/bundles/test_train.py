@@ -13,6 +13,7 @@ import ignite.distributed
 import pytest
 import torch
 from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
 
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from tests.bundles.conftest import CONFIGS, TINY, Bundle
@@ -58,6 +59,17 @@ def test_all_properties_are_there(trained: Bundle) -> None:
 def test_network_is_built_without_data(tmp_path: Path) -> None:
     bundle = Bundle(tmp_path / "output", tmp_path / "phantom")
     assert isinstance(bundle.workflow("train").network_def, UniMediImageEncoder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_start_from_another_folder_names_the_option_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    workflow = ConfigWorkflow(str(CONFIGS / "train.json"), logging_file=False, workflow_type="train", **TINY)
+    with pytest.raises(RuntimeError) as caught:
+        workflow.initialize()
+    assert "give --bundle_root path/to/bundles/pretrain" in _causes(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
