@@ -117,16 +117,20 @@ def _summary(
         own = [row for row in rows if row.datalist == name]
         seen = [fact for row, fact in zip(shown, facts) if row.datalist == name]
         summary[name] = _counts(own) | _image_summary(seen)
-        if language_of is not None:
+        if language_of is not None and any(row.report for row in own):
             summary[name]["languages"] = dict(language_counts([row.report for row in own], language_of))
     return summary
 
 
 def _counts(rows: Sequence[CheckRow]) -> dict[str, Any]:
-    texts = [ReportText()(row.report) for row in rows]
-    return {
+    counts = {
         "rows": dict(Counter(row.section for row in rows)),
         "patients": len({row.patient for row in rows}),
+    }
+    if not any(row.report for row in rows):
+        return counts
+    texts = [ReportText()(row.report) for row in rows]
+    return counts | {
         "different texts": len({text.lower() for text in texts}),
         "words (least, median, most)": _spread([word_count(text) for text in texts]),
     }

@@ -19,7 +19,8 @@ SPLITS = ("training", "validation", "test")
 _NOT_ROWS = ("label_names",)
 _READ = re.compile(r"(.+_)?(training(_\d+(\.\d+)?)?|validation|test)")  # candidates_training, training_10
 _FRACTION = re.compile(r"(?P<whole>(.+_)?training)_\d+(\.\d+)?(_seed\d+)?")
-_KEYS = ("id", "image", "report")
+_KEYS = ("id", "image")
+_TAUGHT = ("label", "lesion_mask")  # what is learnt from where there are no reports
 
 
 class Finding(NamedTuple):
@@ -110,16 +111,23 @@ def _content(row: CheckRow) -> str:
 
 
 def check_form(rows: Sequence[CheckRow]) -> list[Finding]:
-    """Keys that are missing or no strings, masks that are not there, ids that occur twice, a datalist that
-    cannot be split."""
-    findings = [found for row in rows if (found := _missing_key(row)) is not None]
+    """Keys that are missing or no strings (``report`` too, but in a list of labels or masks alone), masks that are
+    not there, ids that occur twice, a datalist that cannot be split."""
+    keys = _KEYS if _has_no_reports(rows) else (*_KEYS, "report")
+    findings = [found for row in rows if (found := _missing_key(row, keys)) is not None]
     findings += [found for row in rows if (found := _missing_mask(row)) is not None]
     findings += _repeated_ids(rows)
     return findings + _sections(rows)
 
 
-def _missing_key(row: CheckRow) -> Finding | None:
-    for key in _KEYS:
+def _has_no_reports(rows: Sequence[CheckRow]) -> bool:
+    """Whether a list is for classification or segmentation alone: labels or masks, and not one report."""
+    found = {key for row in rows for key in (*_TAUGHT, "report") if row.content.get(key) is not None}
+    return bool(found) and "report" not in found
+
+
+def _missing_key(row: CheckRow, keys: Sequence[str]) -> Finding | None:
+    for key in keys:
         value = row.content.get(key)
         if value is None:
             return row.finding("error", "keys", f"Every row must have the key {key!r}, this one has not.")
@@ -162,6 +170,9 @@ def _sections(rows: Sequence[CheckRow]) -> list[Finding]:
         elif "validation" not in counts and len({row.patient for row in own if row.section == "training"}) < 2:
             message = "Without validation rows the training rows must be of two patients at least, got one."
             findings.append(Finding("error", "datalist", datalist, "training", -1, "", message))
+        if _has_no_reports(own):
+            message = "No row has a report: classification and segmentation learn from this list, pre-training cannot."
+            findings.append(Finding("note", "datalist", datalist, "", -1, "", message))
         if other:
             message = (
                 f"The lists {other} are checked here and read by no training; its lists are {SPLITS}, and "

@@ -53,6 +53,8 @@ class SourceDataset(Dataset):
         seed: for the random transforms of a sample asked for by its row number alone.
         largest: (X, Y[, Z]) that no image exceeds after its deterministic transforms, where their sizes differ and
             are known; unknown sizes find room for four times the first row's on average.
+        skip_unreadable: the caller passes over rows that cannot be read: the cache is as large as the first readable
+            row asks for. By default a first row that cannot be read stops here.
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class SourceDataset(Dataset):
         cache_keys: Sequence[str] = ("image", "lesion_mask"),
         seed: int = 0,
         largest: Sequence[int] | None = None,
+        skip_unreadable: bool = False,
     ) -> None:
         self.largest = largest
+        self.skip_unreadable = skip_unreadable
         self.rows = list(rows)
         self.source = source
         self.seed = seed
@@ -97,16 +101,28 @@ class SourceDataset(Dataset):
         return not isinstance(keys, tuple) or bool(set(keys) & set(self.cache_keys))
 
     def _start_cache(self, cache_gb: float) -> None:
-        example = self._deterministic(0)
+        row, example = self._first_readable()
+        if not example:
+            return
         sizes = [t.dtype.itemsize * t.shape[0] * math.prod(self.largest or t.shape[1:]) for t in example.values()]
         self._row_bytes = sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
         room = len(self.rows) * self._row_bytes * (1 if self.largest else SPREAD)
         self.cache = SampleCache(len(self.rows), self.cache_keys, min(room, int(cache_gb * _GIB)))
-        self.cache.put(0, example)
+        self.cache.put(row, example)
         logger.info(
             "%s: about %d of %d rows are cached, %.2f GiB",
             self.source, self.num_cached, len(self.rows), self.cache_bytes / _GIB,
         )  # fmt: skip
+
+    def _first_readable(self) -> tuple[int, dict[str, torch.Tensor]]:
+        """The row that the cache is sized by, and its tensors; none where no row can be read."""
+        for row in range(len(self.rows) if self.skip_unreadable else 1):
+            try:
+                return row, self._deterministic(row)
+            except RowError:
+                if not self.skip_unreadable:
+                    raise
+        return 0, {}
 
     def shape(self, row: int) -> tuple[int, ...]:
         """(C, X, Y[, Z]) of a row's image after the deterministic transforms; reads it."""
@@ -223,6 +239,7 @@ class SourcesDataset(Dataset):
         cache_dtype: as in ``SourceDataset``.
         cache_keys: as in ``SourceDataset``.
         largest: by source, as in ``SourceDataset``; sources that are not named have images of one size.
+        skip_unreadable: as in ``SourceDataset``.
 
     Raises:
         ValueError: When a source has no transforms.
@@ -237,6 +254,7 @@ class SourcesDataset(Dataset):
         cache_dtype: str | torch.dtype = "float16",
         cache_keys: Sequence[str] = ("image", "lesion_mask"),
         largest: Mapping[str, Sequence[int]] | None = None,
+        skip_unreadable: bool = False,
     ) -> None:
         self.datasets: dict[str, SourceDataset] = {}
         for source, rows in data.items():
@@ -246,8 +264,9 @@ class SourcesDataset(Dataset):
                 raise ValueError(f"Source {source!r} must have transforms, they are given for {sorted(transform)}.")
             size = (largest or {}).get(source)
             dataset = SourceDataset(
-                rows, transform[source], source, cache, cache_gb, cache_dtype, cache_keys, largest=size
-            )
+                rows, transform[source], source, cache, cache_gb, cache_dtype, cache_keys,
+                largest=size, skip_unreadable=skip_unreadable,
+            )  # fmt: skip
             cache_gb = max(0.0, cache_gb - dataset.cache_bytes / _GIB)
             self.datasets[source] = dataset
 

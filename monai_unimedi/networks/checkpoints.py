@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-__all__ = ["LAYOUTS", "SUMS", "check_published", "find_tower", "read_card", "read_tensors"]
+__all__ = ["LAYOUTS", "SUMS", "check_published", "find_tower", "read_card", "read_tensors", "with_digest"]
 
 LAYOUTS = {  # the patch embedding's key tells the layout and where the tower lies in the checkpoint
     "unimedi": "tokenizer.image_patch.weight",
@@ -64,6 +64,30 @@ def read_tensors(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, Any
     return content
 
 
+def with_digest(checkpoint: str | Path | None) -> Any:
+    """A checkpoint's place and the start of its weights' SHA-256, by which a run knows whether they are the same:
+    ``PATH (SHA-256 0123456789abcdef)``.
+
+    Args:
+        checkpoint: as the configs take it. What is no local file and no folder with weights comes back as it is: None,
+            ``none``, the id of a Hugging Face repository.
+    """
+    if str(checkpoint).lower() in ("none", ""):
+        return checkpoint
+    path = Path(str(checkpoint))
+    files = [path, *(path / name for name in _WEIGHT_FILES)]
+    weights = next((file for file in files if file.is_file()), None)
+    return checkpoint if weights is None else f"{checkpoint} (SHA-256 {_sha256(weights)[:16]})"
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def check_published(folder: str | os.PathLike, name: str | None = None) -> None:
     """Compares the files of a published bundle's `models/` with the sums that came with them.
 
@@ -79,7 +103,7 @@ def check_published(folder: str | os.PathLike, name: str | None = None) -> None:
     listed = {entry: value for value, entry in (line.split(maxsplit=1) for line in lines if line.strip())}
     for entry in listed if name is None else {name} & listed.keys():
         path = sums.parent / entry
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != listed[entry]:
+        if not path.is_file() or _sha256(path) != listed[entry]:
             raise ValueError(
                 f"{path} is not the file that was published with this bundle (its SHA-256 differs from {SUMS}): "
                 f"download the bundle again, or, where you changed it yourself, remove {sums}."

@@ -168,6 +168,24 @@ def test_evaluation_prints_a_table_and_writes_figures_probabilities_and_one_page
     assert {name: float(table[0][name]) for name in content[table[0]["id"]]} == content[table[0]["id"]]
 
 
+def test_rows_of_a_list_without_validation_and_test_are_judged_where_they_were_not_learnt_from(
+    classified: ClassificationBundle, another: ClassificationBundle, tmp_path: Path
+) -> None:
+    phantom = Path(classified.phantom["phantom_dir"])
+    content = json.loads((phantom / f"datalist_{another.source}.json").read_text())
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({key: content[key] for key in ("label_names", "training")}))
+    places = {"datalist": str(path), "dataset_dir": f"{phantom}/."}
+    workflow = another.train(**places, seed=1, validation_fraction=0.2)
+    learnt = {row["id"] for row in workflow.parser.get_parsed_content("rows")["training"]}
+    another.evaluate(**places)
+    judged = set(json.loads((another.output_dir / "predictions.json").read_text()))
+    assert (len(judged), judged & learnt) == (8, set())
+    with pytest.raises(RuntimeError) as caught:
+        another.evaluate(**places, validation_fraction=0.5)
+    assert "validation_fraction must be the training's 0.2, got 0.5" in causes(caught.value)
+
+
 def test_inference_gives_the_probabilities_of_the_evaluation(classified: ClassificationBundle, tmp_path: Path) -> None:
     classified.evaluate(output_dir=str(tmp_path / "evaluation"))
     judged = json.loads((tmp_path / "evaluation" / "predictions.json").read_text())
@@ -181,18 +199,23 @@ def test_inference_gives_the_probabilities_of_the_evaluation(classified: Classif
         assert row == {name: pytest.approx(value, abs=0.02) for name, value in expected.items()}
 
 
-def test_unreadable_file_stops_or_is_left_out(classified: ClassificationBundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", ["0", "b"])  # before the file that can be read, and behind it
+def test_unreadable_file_stops_or_is_left_out(classified: ClassificationBundle, tmp_path: Path, broken: str) -> None:
     suffix = "png" if classified.source == "2d" else "nii"
     folder = tmp_path / "images"
     folder.mkdir()
     images = Path(classified.phantom["phantom_dir"]) / classified.source / "test"
     shutil.copy(images / f"000000.{suffix}", folder / f"a.{suffix}")
-    (folder / f"b.{suffix}").write_bytes(b"nothing")
+    (folder / f"{broken}.{suffix}").write_bytes(b"nothing")
     with pytest.raises(RuntimeError) as caught:
         classified.infer(dataset_dir=str(folder), output_dir=str(tmp_path / "one"))
-    assert f"b.{suffix}" in causes(caught.value)
+    assert f"{broken}.{suffix}" in causes(caught.value)
     written = classified.infer(dataset_dir=str(folder), output_dir=str(tmp_path / "two"), skip_unreadable="true")
     assert list(json.loads((written / "predictions.json").read_text())) == [f"a.{suffix}"]
+    (folder / f"a.{suffix}").unlink()
+    with pytest.raises(RuntimeError) as caught:
+        classified.infer(dataset_dir=str(folder), output_dir=str(tmp_path / "three"), skip_unreadable="true")
+    assert "At least one of the 1 images must be readable" in causes(caught.value)
 
 
 def test_pretrained_tower_is_loaded_and_wrong_sizes_are_refused(another: ClassificationBundle, tmp_path: Path) -> None:
@@ -207,6 +230,22 @@ def test_pretrained_tower_is_loaded_and_wrong_sizes_are_refused(another: Classif
         another.train(pretrained=str(tmp_path / "model.pt"), hidden_size=48)
     assert "must match the network's image tower" in causes(caught.value)
     assert not (another.output_dir / "models").exists()
+
+
+def test_new_weights_at_the_same_place_stop_a_finished_run_and_the_same_elsewhere_do_not(
+    another: ClassificationBundle, tmp_path: Path
+) -> None:
+    place, elsewhere = tmp_path / "model.pt", tmp_path / "moved.pt"
+    save_tower(place)
+    another.train(pretrained=str(place))
+    shutil.copy(place, elsewhere)
+    another.train(pretrained=str(elsewhere))
+    torch.save({key: value + 0.1 for key, value in torch.load(place, weights_only=True).items()}, place)
+    with pytest.raises(RuntimeError) as caught:
+        another.train(pretrained=str(place))
+    said = causes(caught.value)
+    weights = r"'\S+model.pt \(SHA-256 \w{16}\)'"
+    assert re.search(rf"pretrained \(was {weights}, is {weights}\) changed", said)
 
 
 def test_another_network_trains_and_is_judged(another: ClassificationBundle) -> None:

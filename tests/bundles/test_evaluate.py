@@ -117,10 +117,14 @@ def test_own_xrays_without_labels_or_validation_list_are_trained_and_judged(
     lists.write_text(json.dumps({"training": [*own, {**own[0], "id": "short", "report": "x"}]}))
     places = {"datalist_2d": str(lists), "dataset_dir": trained.places["phantom_dir"] + "/."}
     with caplog.at_level(logging.INFO):
-        new_bundle.train(**places, on_bad_report="drop")
+        workflow = new_bundle.train(**places, on_bad_report="drop", validation_fraction=0.2)
     assert "left out 1 of 37 rows" in caplog.text
-    assert "4 of 36 patients (4 of 36 rows) are split off for validation" in caplog.text
+    assert "7 of 36 patients (7 of 36 rows) are split off for validation" in caplog.text
     assert not any(report["report"] in caplog.text for report in own)
+    evaluation = new_bundle.workflow("evaluate", kind="infer", **SIZES, **places, on_bad_report="drop")
+    assert (
+        evaluation.parser.get_parsed_content("test_rows") == workflow.parser.get_parsed_content("rows")["validation"]
+    )
     printed = new_bundle.evaluate(**places, on_bad_report="drop")
     found = json.loads((new_bundle.output_dir / "metrics.json").read_text())
     assert set(found) & {"retrieval", "zero_shot", "slice_selection", "linear_probe", "phantom"} == {

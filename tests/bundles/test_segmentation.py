@@ -24,6 +24,7 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow, verify_net_in_out
 
 import monai_unimedi.precision
+from monai_unimedi.networks.checkpoints import with_digest
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from monai_unimedi.networks.nets.segmenter import UniMediSegmenter
 from tests.bundles.conftest import SIZES as ENCODER
@@ -137,6 +138,21 @@ def test_evaluation_prints_a_table_and_writes_metrics_and_one_page(segmented: Se
     assert not re.search(r"(?:src|href)=\"?https?:", page)
 
 
+def test_rows_of_a_list_without_validation_and_test_are_judged_where_they_were_not_learnt_from(
+    segmented: SegmentationBundle, tmp_path: Path
+) -> None:
+    bundle, phantom = another(segmented, tmp_path), Path(segmented.phantom["phantom_dir"])
+    content = json.loads((phantom / f"datalist_{bundle.source}.json").read_text())
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({key: content[key] for key in ("label_names", "training")}))
+    places = {"datalist": str(path), "dataset_dir": f"{phantom}/."}
+    workflow = bundle.train(**places, seed=1, validation_fraction=0.2, num_steps=2)
+    learnt = {row["id"] for row in workflow.parser.get_parsed_content("rows")["training"]}
+    parser = bundle.workflow("evaluate", kind="infer", **SIZES, **places).parser
+    judged = {row["id"] for row in parser.get_parsed_content("rows")["test"]}
+    assert judged and not judged & learnt
+
+
 def test_predicted_masks_lie_on_the_grid_of_their_files(segmented: SegmentationBundle, tmp_path: Path) -> None:
     folder = Path(segmented.phantom["phantom_dir"]) / segmented.source / "test"
     images = sorted(str(path) for path in folder.iterdir() if "mask" not in path.name)[:2]
@@ -211,6 +227,8 @@ def test_pretrained_encoder_is_loaded_and_wrong_sizes_are_refused(
     workflow.parser.get_parsed_content("train#trainer")
     network = workflow.parser.get_parsed_content("network")
     assert torch.equal(network.encoder.vit.mask_token, tower.vit.mask_token)
+    settings = workflow.parser.get_parsed_content("settings")
+    assert settings["pretrained"] == with_digest(tmp_path / "model.pt") != str(tmp_path / "model.pt")
     with pytest.raises(RuntimeError) as caught:
         bundle.train(pretrained=str(tmp_path / "model.pt"), hidden_size=48)
     assert "must match the network's image tower" in causes(caught.value)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from monai.bundle import ckpt_export, verify_net_in_out
 
+from monai_unimedi.__main__ import main
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from tests.bundles.test_segmentation import (  # noqa: F401 - the fixture
     BUNDLES,
@@ -99,6 +100,15 @@ def test_commands_run(segmented: SegmentationBundle, tmp_path: Path) -> None:  #
             assert names == ["inference"]
             values = {"dataset_dir": str(images), "output_dir": str(tmp_path / "masks")}
             segmented.workflow("inference", kind="infer", **{**SIZES, **values}).run()
+
+
+def test_check_of_the_text_says_that_a_list_of_masks_may_start(
+    segmented: SegmentationBundle,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (command,) = re.findall(r"`python -m\s+monai_unimedi (check [^`]*)`", readme(segmented.source))
+    path, _ = own_list(Path(segmented.phantom["phantom_dir"]), segmented.source, tmp_path)
+    assert main([{"LIST.json": path}.get(word, word) for word in command.split()]) == 0
 
 
 @pytest.mark.parametrize("source", DIMENSIONS)

@@ -13,6 +13,7 @@ import ignite.distributed
 import pytest
 import torch
 from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
 
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from tests.bundles.conftest import CONFIGS, TINY, Bundle
@@ -58,6 +59,17 @@ def test_all_properties_are_there(trained: Bundle) -> None:
 def test_network_is_built_without_data(tmp_path: Path) -> None:
     bundle = Bundle(tmp_path / "output", tmp_path / "phantom")
     assert isinstance(bundle.workflow("train").network_def, UniMediImageEncoder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_start_from_another_folder_names_the_option_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    workflow = ConfigWorkflow(str(CONFIGS / "train.json"), logging_file=False, workflow_type="train", **TINY)
+    with pytest.raises(RuntimeError) as caught:
+        workflow.initialize()
+    assert "give --bundle_root path/to/bundles/pretrain" in _causes(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -132,6 +144,18 @@ def test_changed_settings_are_named_with_the_two_ways_on(trained: Bundle) -> Non
     assert "network.mask_ratio (was 0.5, is 0.4)" in message
     assert "--resume false" in message
     assert "--output_dir" in message
+
+
+def test_new_image_weights_at_the_same_place_are_another_run(new_bundle: Bundle, trained: Bundle) -> None:
+    place = new_bundle.output_dir / "start.pt"
+    place.parent.mkdir()
+    weights = torch.load(trained.output_dir / "models" / "model.pt", weights_only=True)
+    torch.save(weights, place)
+    new_bundle.train(image_checkpoint=str(place))
+    torch.save({name: value + 0.1 for name, value in weights.items()}, place)
+    with pytest.raises(RuntimeError) as caught:
+        new_bundle.train(image_checkpoint=str(place))
+    assert "image_checkpoint (was " in str(caught.value.__cause__)
 
 
 def test_every_value_at_the_top_is_compared_at_a_resume_or_may_change() -> None:

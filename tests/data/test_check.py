@@ -111,6 +111,24 @@ def test_label_fractions_repeat_training_rows_and_are_read(tmp_path: Path) -> No
     assert "The lists ['retrieval'] are checked here" in of(findings, "datalist")[0].message
 
 
+@pytest.mark.parametrize("learnt", [{"label": [1]}, {"lesion_mask": "a.png"}])
+def test_list_of_labels_or_masks_needs_no_reports(tmp_path: Path, learnt: dict[str, Any]) -> None:
+    rows = [{key: value for key, value in good_png(tmp_path, name).items() if key != "report"} for name in "abc"]
+    path = listed(tmp_path, [*(row | learnt for row in rows[:2]), rows[2]])
+    result = check_datalists([path], language_of=lambda text: "en")
+    assert [(f.severity, f.check) for f in result.findings] == [("note", "datalist")]
+    assert "pre-training cannot" in result.findings[0].message
+    assert result.summary[path.name].keys().isdisjoint({"different texts", "languages"})
+
+
+def test_report_is_missing_where_others_have_one_or_nothing_else_is_there(tmp_path: Path) -> None:
+    rows = [{key: value for key, value in good_png(tmp_path, name).items() if key != "report"} for name in "abc"]
+    some = listed(tmp_path, [good_png(tmp_path, "d", label=[1]), *(row | {"label": [0]} for row in rows)])
+    assert [f.id for f in of(check_datalists([some]).findings, "keys")] == ["a", "b", "c"]
+    none = listed(tmp_path, rows)
+    assert len(of(check_datalists([none]).findings, "keys")) == 3
+
+
 def test_missing_mask_is_an_error(tmp_path: Path) -> None:
     rows = [good_png(tmp_path, name) for name in "ab"]
     findings = check_datalists([listed(tmp_path, [rows[0], {**rows[1], "lesion_mask": "no.png"}])]).findings

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,17 @@ def test_many_changes_are_counted() -> None:
     many = {str(number): number for number in range(30)}
     with pytest.raises(ValueError, match=r"7 \(was 7, is absent\) and 22 more changed"):
         check_fingerprint(many, {}, Path("resume.pt"))
+
+
+def test_same_weights_at_another_place_go_on_and_others_at_the_same_place_are_named() -> None:
+    one, other = "a.pt (SHA-256 0123456789abcdef)", "a.pt (SHA-256 fedcba9876543210)"
+    check_fingerprint({"pretrained": one}, {"pretrained": "b" + one}, Path("resume.pt"))
+    check_fingerprint({"pretrained": "a.pt"}, {"pretrained": one}, Path("resume.pt"))  # of before there were digests
+    message = re.escape(f"pretrained (was '{one}', is '{other}') changed")
+    with pytest.raises(ValueError, match=message):
+        check_fingerprint({"pretrained": one}, {"pretrained": other}, Path("resume.pt"))
+    for saved in (None, "none", "b.pt"):
+        with pytest.raises(ValueError, match="pretrained"):
+            check_fingerprint({"pretrained": saved}, {"pretrained": one}, Path("resume.pt"))
+    with pytest.raises(ValueError, match="is None"):
+        check_fingerprint({"pretrained": one}, {"pretrained": None}, Path("resume.pt"))
