@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.misc import is_dicom
 from pydicom.uid import UID, CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
+from monai_unimedi.data.label_fraction import each_row_once
 from monai_unimedi.data.shards import is_shard_folder, read_index, shard_content
 from monai_unimedi.transforms.dicom_pixels import read_dicom
 
@@ -58,7 +59,7 @@ def discover(
 
     Args:
         dataset_dir: folder to look through, with its subfolders; ids are paths within it. Of a folder of
-            shards the rows of all sections, with their own ids.
+            shards the rows of all sections, with their own ids; what label fractions repeat is there once.
         images: paths or patterns (``*.nii.gz``) of files and DICOM folders instead; ids are the paths.
 
     Returns:
@@ -90,10 +91,11 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _rows_of_shards(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Images of all sections, without their reports."""
+    """Images of all sections, without their reports; those of label fractions once."""
     index, content = read_index(folder), shard_content(folder)
     keys = ("id", "image", "path", "shard_row", "shard_digest")
-    rows = [{key: row[key] for key in keys} for section in index["sections"] for row in content[section]]
+    once = each_row_once({section: content[section] for section in index["sections"]})
+    rows = [{key: row[key] for key in keys} for row in once]
     logger.info("images found: %d %s in shards", len(rows), index["recipe"]["source"])
     return {index["recipe"]["source"]: rows}
 

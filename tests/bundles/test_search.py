@@ -12,6 +12,7 @@ import pytest
 
 from monai_unimedi.__main__ import main
 from monai_unimedi.data.convert import convert_datalist
+from monai_unimedi.data.discover import discover
 from monai_unimedi.data.embeddings import read_embeddings
 from monai_unimedi.encoder import load_encoder
 from tests.bundles.conftest import Bundle
@@ -60,6 +61,20 @@ def test_datalists_and_shards_give_the_same_table(trained: Bundle, collection: P
     assert one[:3] == other[:3]
     assert one.ids[0] == "2d-0"
     assert np.allclose(one.embeddings, other.embeddings, atol=1e-4)
+
+
+def test_rows_that_label_fractions_repeat_are_embedded_once(trained: Bundle, collection: Path, tmp_path: Path) -> None:
+    content = json.loads((collection / "2d.json").read_text())
+    first, second, third = content["training"]
+    content = {"training_1": [second], "training": [first, second], "training_50_seed3": [first], "test": [third]}
+    datalist = tmp_path / "fractions.json"
+    datalist.write_text(json.dumps(content))
+    convert_datalist(str(datalist), tmp_path / "shards", RECIPE, dataset_dir=str(collection), jobs=1)
+    assert embed(trained, tmp_path / "l.parquet", str(datalist), "--dataset_dir", str(collection)) == 0
+    assert embed(trained, tmp_path / "s.parquet", str(tmp_path / "shards")) == 0
+    for name in "ls":
+        assert read_embeddings(tmp_path / f"{name}.parquet").ids == ["2d-0", "2d-1", "2d-2"]
+    assert [row["id"] for row in discover(tmp_path / "shards")["2d"]] == ["2d-0", "2d-1", "2d-2"]
 
 
 def test_one_line_for_one_file(trained: Bundle, collection: Path, tmp_path: Path) -> None:
