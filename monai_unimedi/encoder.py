@@ -126,9 +126,27 @@ class ImageTextEncoder:
         with torch.inference_mode():
             return self.network(self.read(path)[None])[0].float().cpu().clone()
 
-    def embed(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    def embed(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor | list[Tensor] | None]:
         """Embeddings (B, E) of images of one dimension that `read` or a dataset gave, and ``slice_scores``
-        (B, S) of CTs, computed once for both; on the CPU."""
+        (B, S) of CTs, computed once for both; on the CPU. CTs may be of several shapes: those of one shape are
+        embedded together, and where S differs the scores are a list of B rows."""
+        rows_of: dict[torch.Size, list[int]] = {}
+        for row, image in enumerate(images):
+            rows_of.setdefault(image.shape, []).append(row)
+        parts = [self._embed_alike([images[row] for row in rows]) for rows in rows_of.values()]
+        if len(parts) == 1:
+            return parts[0]
+        places = [row for rows in rows_of.values() for row in rows]
+        order = sorted(range(len(places)), key=places.__getitem__)
+        embeddings = torch.cat([part for part, _ in parts])[order]
+        if any(part is None for _, part in parts):
+            return embeddings, None
+        scores = [row for _, part in parts if part is not None for row in part]
+        in_order = [scores[place] for place in order]
+        return embeddings, torch.stack(in_order) if len({row.shape for row in in_order}) == 1 else in_order
+
+    def _embed_alike(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """As `embed`, of images of one shape."""
         batch = torch.stack(list(images)).to(self.device)
         with torch.inference_mode():
             scores = self.network.slice_scores(batch) if batch.ndim == 5 else None
