@@ -79,8 +79,8 @@ def load_encoder(model_dir: str | os.PathLike, device: str | torch.device = "cpu
 
     Raises:
         FileNotFoundError: When a file is missing.
-        ValueError: When the card holds more than transforms and the image tower, the weights do not fit, or a
-            file is not the one that was published.
+        ValueError: When the card is of a downstream training or holds more than transforms and the image tower, the
+            weights do not fit, a file is not the one that was published, or there is no such device.
     """
     path = Path(model_dir) / OWN_CARD
     if not path.is_file():
@@ -88,14 +88,20 @@ def load_encoder(model_dir: str | os.PathLike, device: str | torch.device = "cpu
             f"{path} must say how the model is built, but there is no such file; name the folder that a "
             "training wrote (--model_dir)."
         )
+    place = _usable(device)
     check_published(path.parent)
     card = json.loads(path.read_text(encoding="utf-8"))
+    if absent := [name for name in BLOCKS if name not in card]:
+        raise ValueError(
+            f"{path} must describe a pre-trained image tower with its text space, but has no {' and no '.join(absent)}"
+            ": it may be of a downstream training; name the folder that a pre-training wrote (--model_dir)."
+        )
     blocks = {name: card[name] for name in BLOCKS}
     _refuse_code(blocks, path)
     parser = ConfigParser(blocks)
     network = parser.get_parsed_content("network_def")
     load_encoder_weights(network, path.parent / "model.pt")
-    return ImageTextEncoder(network, parser.get_parsed_content("preprocessing"), path.parent / "text", device)
+    return ImageTextEncoder(network, parser.get_parsed_content("preprocessing"), path.parent / "text", place)
 
 
 class ImageTextEncoder:
@@ -207,6 +213,16 @@ class ImageTextEncoder:
     def _text_tower(self) -> tuple[ReportEncoder, Any]:
         tower = ReportEncoder.from_folder(self.text_folder).to(self.device).eval()
         return tower, load_tokenizer(self.text_folder)
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"The device must be cpu, or one that this machine has, such as cuda or cuda:1, got {str(device)!r}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
 
 
 def _resolved(node: Any, config: Mapping[str, Any]) -> Any:
