@@ -125,8 +125,8 @@ def load_encoder(model_dir: str | os.PathLike, device: str | torch.device = "cpu
 
     Raises:
         FileNotFoundError: When a file is missing.
-        ValueError: When the card holds more than transforms and the image tower, the weights do not fit, or a
-            file is not the one that was published.
+        ValueError: When the card is of a downstream training or holds more than transforms and the image tower, the
+            weights do not fit, a file is not the one that was published, or there is no such device.
     """
     path = Path(model_dir) / OWN_CARD
     if not path.is_file():
@@ -134,14 +134,20 @@ def load_encoder(model_dir: str | os.PathLike, device: str | torch.device = "cpu
             f"{path} must say how the model is built, but there is no such file; name the folder that a "
             "training wrote (--model_dir)."
         )
+    place = _usable(device)
     check_published(path.parent)
     card = json.loads(path.read_text(encoding="utf-8"))
+    if absent := [name for name in BLOCKS if name not in card]:
+        raise ValueError(
+            f"{path} must describe a pre-trained image tower with its text space, but has no {' and no '.join(absent)}"
+            ": it may be of a downstream training; name the folder that a pre-training wrote (--model_dir)."
+        )
     blocks = {name: card[name] for name in BLOCKS}
     _refuse_code(blocks, path)
     parser = ConfigParser(blocks)
     network = parser.get_parsed_content("network_def")
     load_encoder_weights(network, path.parent / "model.pt")
-    return ImageTextEncoder(network, parser.get_parsed_content("preprocessing"), path.parent / "text", device)
+    return ImageTextEncoder(network, parser.get_parsed_content("preprocessing"), path.parent / "text", place)
 
 
 class ImageTextEncoder:
@@ -172,9 +178,27 @@ class ImageTextEncoder:
         with torch.inference_mode():
             return self.network(self.read(path)[None])[0].float().cpu().clone()
 
-    def embed(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    def embed(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor | list[Tensor] | None]:
         """Embeddings (B, E) of images of one dimension that `read` or a dataset gave, and ``slice_scores``
-        (B, S) of CTs, computed once for both; on the CPU."""
+        (B, S) of CTs, computed once for both; on the CPU. CTs may be of several shapes: those of one shape are
+        embedded together, and where S differs the scores are a list of B rows."""
+        rows_of: dict[torch.Size, list[int]] = {}
+        for row, image in enumerate(images):
+            rows_of.setdefault(image.shape, []).append(row)
+        parts = [self._embed_alike([images[row] for row in rows]) for rows in rows_of.values()]
+        if len(parts) == 1:
+            return parts[0]
+        places = [row for rows in rows_of.values() for row in rows]
+        order = sorted(range(len(places)), key=places.__getitem__)
+        embeddings = torch.cat([part for part, _ in parts])[order]
+        if any(part is None for _, part in parts):
+            return embeddings, None
+        scores = [row for _, part in parts if part is not None for row in part]
+        in_order = [scores[place] for place in order]
+        return embeddings, torch.stack(in_order) if len({row.shape for row in in_order}) == 1 else in_order
+
+    def _embed_alike(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """As `embed`, of images of one shape."""
         batch = torch.stack(list(images)).to(self.device)
         with torch.inference_mode():
             scores = self.network.slice_scores(batch) if batch.ndim == 5 else None
@@ -235,6 +259,16 @@ class ImageTextEncoder:
     def _text_tower(self) -> tuple[ReportEncoder, Any]:
         tower = ReportEncoder.from_folder(self.text_folder).to(self.device).eval()
         return tower, load_tokenizer(self.text_folder)
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"The device must be cpu, or one that this machine has, such as cuda or cuda:1, got {str(device)!r}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
 
 
 def _resolved(node: Any, config: Mapping[str, Any]) -> Any:

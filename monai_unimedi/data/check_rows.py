@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from monai_unimedi.data.datalist import complete_row, read_datalist
+from monai_unimedi.data.label_fraction import whole_section
 
 __all__ = ["CheckRow", "Finding", "check_form", "read_rows", "without_fractions"]
 
 SPLITS = ("training", "validation", "test")
 _NOT_ROWS = ("label_names",)
 _READ = re.compile(r"(.+_)?(training(_\d+(\.\d+)?)?|validation|test)")  # candidates_training, training_10
-_FRACTION = re.compile(r"(?P<whole>(.+_)?training)_\d+(\.\d+)?(_seed\d+)?")
 _KEYS = ("id", "image")
 _TAUGHT = ("label", "lesion_mask")  # what is learnt from where there are no reports
 
@@ -100,9 +100,8 @@ def read_rows(
 
 def without_fractions(rows: Sequence[CheckRow]) -> list[CheckRow]:
     """The rows of one datalist but for those that ``training_1`` and the like repeat from ``training``."""
-    fractions = {row.section: found["whole"] for row in rows if (found := _FRACTION.fullmatch(row.section))}
-    whole = set(fractions.values())
-    known = {(row.section, _content(row)) for row in rows if row.section in whole}
+    fractions = {row.section: whole for row in rows if (whole := whole_section(row.section))}
+    known = {(row.section, _content(row)) for row in rows if row.section in set(fractions.values())}
     return [row for row in rows if row.section not in fractions or (fractions[row.section], _content(row)) not in known]
 
 

@@ -2,7 +2,8 @@
 """Images in a folder, by kind: X-rays (pictures, single DICOM files) and CTs (volumes, DICOM folders).
 
 The dimension is the file's, not an option. A folder whose DICOM files are slices (CT, MR, PET) is one volume;
-one with X-rays in DICOM holds many images.
+one with X-rays in DICOM holds many images. DICOM objects without an image (reports, presentation states,
+segmentations, a medium's directory) are no images, hidden files are none either.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pydicom
+from pydicom.dataset import Dataset
+from pydicom.misc import is_dicom
+from pydicom.uid import UID, CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
+from monai_unimedi.data.label_fraction import each_row_once
 from monai_unimedi.data.shards import is_shard_folder, read_index, shard_content
+from monai_unimedi.transforms.dicom_pixels import read_dicom
 
 __all__ = ["discover", "require_images", "source_of"]
 
@@ -25,6 +30,8 @@ logger = logging.getLogger(__name__)
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 SLICED = ("CT", "MR", "PT")
+_MODALITY_OF = {CTImageStorage: "CT", MRImageStorage: "MR", PositronEmissionTomographyImageStorage: "PT"}
+_NO_IMAGE = ("SR", "SEG", "PR", "KO", "REG", "FID", "DOC", "RWV", "PLAN", "M3D")  # and all of radiotherapy, "RT..."
 
 
 def source_of(path: str | os.PathLike) -> str:
@@ -39,7 +46,7 @@ def source_of(path: str | os.PathLike) -> str:
     source = _source(path)
     if source is None:
         raise ValueError(
-            f"An image must be a picture ({', '.join(PICTURES)}), a DICOM file, a volume "
+            f"An image must be a picture ({', '.join(PICTURES)}), a DICOM file with an image, a volume "
             f"({', '.join(VOLUMES)}) or a folder of DICOM slices, got {str(path)!r}."
         )
     return source
@@ -52,7 +59,7 @@ def discover(
 
     Args:
         dataset_dir: folder to look through, with its subfolders; ids are paths within it. Of a folder of
-            shards the rows of all sections, with their own ids.
+            shards the rows of all sections, with their own ids; what label fractions repeat is there once.
         images: paths or patterns (``*.nii.gz``) of files and DICOM folders instead; ids are the paths.
 
     Returns:
@@ -63,9 +70,7 @@ def discover(
     if root is not None and is_shard_folder(root):
         return _rows_of_shards(root)
     given = [images] if isinstance(images, str) else list(images or ())
-    paths = [
-        Path(found) for pattern in given for found in sorted(glob.glob(pattern, recursive=True)) or [pattern]
-    ]
+    paths = [Path(found) for pattern in given for found in _matches(pattern)]
     rows: dict[str, list[dict[str, Any]]] = {}
     others = 0
     for path in paths if root is None else _walk(root):
@@ -80,11 +85,17 @@ def discover(
     return dict(sorted(rows.items()))
 
 
+def _matches(pattern: str) -> list[str]:
+    """What a pattern stands for; a path that is there stands for itself, whatever its characters mean in patterns."""
+    return [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True)) or [pattern]
+
+
 def _rows_of_shards(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Images of all sections, without their reports."""
+    """Images of all sections, without their reports; those of label fractions once."""
     index, content = read_index(folder), shard_content(folder)
     keys = ("id", "image", "path", "shard_row", "shard_digest")
-    rows = [{key: row[key] for key in keys} for section in index["sections"] for row in content[section]]
+    once = each_row_once({section: content[section] for section in index["sections"]})
+    rows = [{key: row[key] for key in keys} for row in once]
     logger.info("images found: %d %s in shards", len(rows), index["recipe"]["source"])
     return {index["recipe"]["source"]: rows}
 
@@ -126,18 +137,34 @@ def _source(path: Path) -> str | None:
 
 
 def _is_sliced(folder: Path) -> bool:
-    """Whether the first file of a folder that is DICOM, one of its first three, is a slice of a volume."""
+    """Whether the first image in DICOM of a folder that says what it is is a slice of a volume."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
-    found = (_modality(path) for path in files[:3] if not path.name.lower().endswith((*PICTURES, *VOLUMES)))
-    return next((name for name in found if name is not None), "") in SLICED
+    files = [path for path in files if not path.name.startswith(".")]
+    found = (_modality(path) for path in files if not path.name.lower().endswith((*PICTURES, *VOLUMES)))
+    return next((name for name in found if name), "") in SLICED
 
 
 def _modality(path: Path) -> str | None:
-    """DICOM modality ("DX", "CT", ...; empty if the file does not say); None for other files."""
-    if not path.name.lower().endswith(".dcm") and not pydicom.misc.is_dicom(path):
+    """Modality of an image in DICOM ("DX", "CT", ...; empty where the file does not say, or is broken); None for
+    other files."""
+    if not path.name.lower().endswith(".dcm") and not is_dicom(path):
         return None
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
-    except (pydicom.errors.InvalidDicomError, OSError):
-        return "" if path.name.lower().endswith(".dcm") else None
-    return str(header.get("Modality", ""))
+        header = read_dicom(path, ("SOPClassUID", "Modality", "Rows"), pixels=False)
+    except (ValueError, OSError):
+        return ""
+    kind = UID(str(header.get("SOPClassUID") or _media_class(header)))
+    modality = str(header.get("Modality") or "").strip().upper() or _MODALITY_OF.get(kind, "")
+    return modality if _has_image(header, kind, modality) else None
+
+
+def _media_class(header: Dataset) -> object:
+    return header.file_meta.get("MediaStorageSOPClassUID", "") if hasattr(header, "file_meta") else ""
+
+
+def _has_image(header: Dataset, kind: UID, modality: str) -> bool:
+    """By the class of the object where the standard has it; a vendor's own classes by their size in pixels."""
+    if modality in _NO_IMAGE or modality.startswith("RT"):
+        return False
+    is_standard = kind.name != kind
+    return "Image" in kind.name if is_standard else "Rows" in header

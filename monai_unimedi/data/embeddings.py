@@ -75,7 +75,7 @@ class EmbeddingWriter:
 
     def write(
         self, ids: Sequence[str], paths: Sequence[str], dimension: str, embeddings: np.ndarray,
-        slice_scores: np.ndarray | None = None,
+        slice_scores: np.ndarray | Sequence[np.ndarray] | None = None,
     ) -> None:  # fmt: skip
         """Adds B rows.
 
@@ -84,7 +84,7 @@ class EmbeddingWriter:
             paths: of their files, relative.
             dimension: ``2d`` or ``3d``.
             embeddings: (B, E) float32.
-            slice_scores: (B, S) of CTs.
+            slice_scores: (B, S) of CTs, or one row (S,) each where S differs.
 
         Raises:
             ValueError: When a value is not finite, or lengths differ.

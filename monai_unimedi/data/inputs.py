@@ -12,6 +12,7 @@ from typing import Any
 from monai_unimedi.data.convert import find_source
 from monai_unimedi.data.datalist import load_datalist, section_names
 from monai_unimedi.data.discover import discover
+from monai_unimedi.data.label_fraction import each_row_once
 from monai_unimedi.data.shards import is_shard_folder
 
 __all__ = ["image_rows"]
@@ -59,7 +60,7 @@ def _rows(given: str, dataset_dir: str | os.PathLike | None) -> dict[str, list[R
 
 def _of_datalist(path: str, dataset_dir: str | os.PathLike | None) -> dict[str, list[Row]]:
     root = Path(path).parent if dataset_dir is None else dataset_dir
-    rows = [row for name in section_names(path) for row in load_datalist(path, name, root)]
+    rows = each_row_once({name: load_datalist(path, name, root) for name in section_names(path)})
     kept = [
         {"id": row["id"], "image": row["image"], "path": _relative(row["image"], root)}
         | {key: row[key] for key in ("report", "findings") if key in row}

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A share of the labels to learn from, drawn by patient so that no class is lost."""
+"""A share of the labels to learn from, drawn by patient so that no class is lost; lists that are such a share."""
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +13,36 @@ import numpy as np
 
 from monai_unimedi.data.hashing import stable_hash
 
-__all__ = ["draw_fraction", "read_percent"]
+__all__ = ["draw_fraction", "each_row_once", "read_percent", "whole_section"]
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
+_FRACTION = re.compile(r"(?P<whole>(.+_)?training)_\d+(\.\d+)?(_seed\d+)?")
+_PLACES = ("image", "lesion_mask", "shard_row", "shard_digest")  # of a row of shards; another in each section
+
+
+def whole_section(section: str) -> str | None:
+    """The list that a label fraction is a share of: ``training`` of ``training_10``; None for other lists."""
+    found = _FRACTION.fullmatch(section)
+    return found["whole"] if found else None
+
+
+def each_row_once(sections: Mapping[str, Sequence[Row]]) -> list[Row]:
+    """The rows of all lists of a datalist but for those that label fractions repeat from the list they are of."""
+    whole = {name: whole_section(name) for name in sections}
+    known = {name: set(map(_content, sections.get(name, ()))) for name in whole.values() if name is not None}
+    return [
+        row
+        for name, rows in sections.items()
+        for row in rows
+        if (of := whole[name]) is None or of not in sections or _content(row) not in known[of]
+    ]
+
+
+def _content(row: Row) -> str:
+    """A row as text, equal for the copies of one row, in shards too."""
+    left_out = _PLACES if "shard_row" in row else ()
+    return json.dumps({key: value for key, value in row.items() if key not in left_out}, sort_keys=True, default=str)
 
 
 def read_percent(label_fraction: Any) -> float:

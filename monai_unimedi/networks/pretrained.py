@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 __all__ = ["OWN_CARD", "load_encoder_weights", "say_from_scratch"]
 
 OWN_CARD = "encoder.json"
+_TIMM_NAME = re.compile(r"(?:vit|deit3?)_(tiny|small|base|large|huge)_(?:distilled_)?patch\d+(_.*)?")
+_TIMM_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16}
+_TIMM_WIDE = {1152: 16, 1280: 16, 1408: 16, 1664: 16}  # heads by width where they are not of 64
 _NORM_EPS = {"huggingface": 1e-12, "timm": 1e-6}
 _TOWER = ("tokenizer.", "cls_token", "cls_position", "mask_token", "blocks.", "norm.")
 _ABSENT_ELSEWHERE = ("tokenizer.depth", "tokenizer.kind", "mask_token")
@@ -69,6 +73,7 @@ def load_encoder_weights(
             normalisation is not known, when the number of heads differs, or when the file may run code.
     """
     card = read_card(checkpoint)
+    notes: list[str] = []
     layout, prefix, tensors = find_tower(read_tensors(checkpoint), branch)
     target, own = network.state_dict(), _own_prefix(network)
     tower = network.get_submodule(own.rstrip("."))
@@ -93,12 +98,13 @@ def load_encoder_weights(
             f"the {layout} checkpoint must match the network's image tower, but {len(unmatched)} entries do "
             f"not: {'; '.join(unmatched)}. Build the network with the checkpoint's sizes, or choose another."
         )
+    if layout == "timm":
+        notes += _require_timm_heads(tower, card, tensors[prefix + LAYOUTS["timm"]].shape[0])
     with torch.no_grad():
         for key, value in fitted.items():
             target[key].copy_(value)
-    notes = []
     if layout != "unimedi":
-        notes = _adopt(tower, float(norm_eps or card.get("layer_norm_eps") or _NORM_EPS[layout]))
+        notes += _adopt(tower, float(norm_eps or card.get("layer_norm_eps") or _NORM_EPS[layout]))
     summary = {"layout": layout, "loaded": list(fitted), "resampled": resampled, "fresh": fresh}
     summary |= {"left_out": left_out, "unmatched": unmatched, "notes": notes}
     _log(summary)
@@ -151,12 +157,38 @@ def _refuse(**options: Any) -> None:
 
 def _require_same_model(tower: nn.Module, card: Mapping[str, Any]) -> None:
     """Compares what the weights' shapes do not show."""
-    heads = {module.num_heads for module in tower.modules() if hasattr(module, "num_heads")}
-    expected = card.get("num_attention_heads")
+    heads, expected = _heads(tower), card.get("num_attention_heads")
     if expected is not None and heads and heads != {int(expected)}:
         raise ValueError(f"num_heads must be the checkpoint's {expected}, got {', '.join(map(str, heads))}.")
     if card.get("hidden_act", "gelu") != "gelu":
         raise ValueError(f"the checkpoint must use the activation gelu, got {card['hidden_act']!r}.")
+
+
+def _require_timm_heads(tower: nn.Module, card: Mapping[str, Any], width: int) -> list[str]:
+    """Compares the heads with those of a timm model: of its card's `model_args`, else of the model's name, else
+    those that timm's models of this width have.
+
+    Returns:
+        What was assumed.
+    """
+    name, heads = str(card.get("architecture") or ""), _heads(tower)
+    given = (card.get("model_args") or {}).get("num_heads")
+    known = _TIMM_NAME.fullmatch(name.split(".")[0])
+    expected = int(given) if given else _TIMM_HEADS[known[1]] if known else _TIMM_WIDE.get(width, width // 64)
+    shown = ", ".join(map(str, sorted(heads)))
+    is_told = bool(given or known)
+    if not is_told and width % 64:
+        return [f"the checkpoint does not say its num_heads: the network's {shown} were taken"]
+    assumed = f"num_heads {expected} was assumed, as timm's models of width {width} have"
+    if heads and heads != {expected}:
+        remedy = '; if it has others, name a folder with it and a config.json of {"model_args": {"num_heads": N}}'
+        told = "" if is_told else f" ({assumed}{remedy})"
+        raise ValueError(f"num_heads must be the checkpoint's {expected}, got {shown}{told}.")
+    return [] if is_told else [assumed]
+
+
+def _heads(tower: nn.Module) -> set[int]:
+    return {int(module.num_heads) for module in tower.modules() if hasattr(module, "num_heads")}
 
 
 def _require_same_heads(tower: nn.Module, checkpoint: str | Path | Mapping[str, Any]) -> None:

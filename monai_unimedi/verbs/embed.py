@@ -17,6 +17,7 @@ from typing import Any
 
 __all__ = ["main", "model_folder"]
 
+ENDINGS = (".parquet", ".npz", ".csv")
 MAX_PICTURES = 200  # of a page; a browser is no viewer of collections
 
 
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> int:
     from monai_unimedi.encoder import load_encoder
 
     try:
+        _check(arguments)
         rows = image_rows(arguments.images, arguments.dataset_dir)
         require_images(rows, arguments.images)
         encoder = load_encoder(model_folder(arguments.model_dir), arguments.device)
@@ -49,6 +51,13 @@ def main(argv: list[str]) -> int:
     else:
         print(f"{len(similarity)} embeddings, {skipped} images skipped: {arguments.output}")
     return 1 if skipped else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.batch_size < 1:
+        raise ValueError(f"--batch_size must be 1 or more, got {arguments.batch_size}.")
+    if arguments.output is not None and arguments.output.suffix not in ENDINGS:
+        raise ValueError(f"--output must end in {', '.join(ENDINGS)}, got {str(arguments.output)!r}.")
 
 
 def model_folder(given: str) -> Path:

@@ -98,6 +98,19 @@ def test_inference_and_three_lines_of_python_agree(trained: Bundle, images: Path
     assert json.loads((folder / "skipped.json").read_text()) == []
 
 
+def test_cts_of_several_depths_in_one_batch_are_embedded_as_alone(trained: Bundle) -> None:
+    torch.manual_seed(0)
+    encoder = load_encoder(trained.output_dir / "models")
+    images = [torch.rand(1, 48, 48, depth) for depth in (16, 8, 16, 8)]
+    embeddings, scores = encoder.embed(images)
+    assert isinstance(scores, list)
+    for number, image in enumerate(images):
+        alone, own_scores = encoder.embed([image])
+        assert own_scores is not None
+        torch.testing.assert_close(embeddings[number], alone[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(scores[number], own_scores[0], atol=1e-6, rtol=1e-4)
+
+
 def test_similarity_of_image_and_sentence_is_a_cosine(trained: Bundle, images: Path) -> None:
     encoder = load_encoder(trained.output_dir / "models")
     image, text = encoder.image(images / "a.png"), encoder.text(SENTENCE)

@@ -12,6 +12,7 @@ import pytest
 
 from monai_unimedi.__main__ import main
 from monai_unimedi.data.convert import convert_datalist
+from monai_unimedi.data.discover import discover
 from monai_unimedi.data.embeddings import read_embeddings
 from monai_unimedi.encoder import load_encoder
 from tests.bundles.conftest import Bundle
@@ -37,7 +38,7 @@ def collection(trained: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def embed(trained: Bundle, output: Path, *inputs: str) -> int:
     checkpoint = str(trained.output_dir / "models" / "model.pt")
-    return main(["embed", *inputs, "--checkpoint", checkpoint, "--output", str(output)])
+    return main(["embed", "--checkpoint", checkpoint, "--output", str(output), *inputs])
 
 
 def test_folder_becomes_a_table(trained: Bundle, collection: Path, tmp_path: Path) -> None:
@@ -60,6 +61,20 @@ def test_datalists_and_shards_give_the_same_table(trained: Bundle, collection: P
     assert one[:3] == other[:3]
     assert one.ids[0] == "2d-0"
     assert np.allclose(one.embeddings, other.embeddings, atol=1e-4)
+
+
+def test_rows_that_label_fractions_repeat_are_embedded_once(trained: Bundle, collection: Path, tmp_path: Path) -> None:
+    content = json.loads((collection / "2d.json").read_text())
+    first, second, third = content["training"]
+    content = {"training_1": [second], "training": [first, second], "training_50_seed3": [first], "test": [third]}
+    datalist = tmp_path / "fractions.json"
+    datalist.write_text(json.dumps(content))
+    convert_datalist(str(datalist), tmp_path / "shards", RECIPE, dataset_dir=str(collection), jobs=1)
+    assert embed(trained, tmp_path / "l.parquet", str(datalist), "--dataset_dir", str(collection)) == 0
+    assert embed(trained, tmp_path / "s.parquet", str(tmp_path / "shards")) == 0
+    for name in "ls":
+        assert read_embeddings(tmp_path / f"{name}.parquet").ids == ["2d-0", "2d-1", "2d-2"]
+    assert [row["id"] for row in discover(tmp_path / "shards")["2d"]] == ["2d-0", "2d-1", "2d-2"]
 
 
 def test_one_line_for_one_file(trained: Bundle, collection: Path, tmp_path: Path) -> None:
@@ -112,6 +127,34 @@ def test_wrong_searches_stop_with_a_sentence(
     assert "must be named once" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["search", str(tmp_path / "e.parquet")])
+
+
+def test_wrong_options_stop_with_a_sentence(
+    trained: Bundle, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, table = str(collection / "2d-0.png"), tmp_path / "e.parquet"
+    assert embed(trained, table, image) == 0
+    downstream = tmp_path / "downstream"
+    downstream.mkdir()
+    (downstream / "encoder.json").write_text(json.dumps({"format": 1, "sizes": {}, "preprocessing": {}}))
+    capsys.readouterr()
+    for words, said in (
+        (["--batch_size", "-1"], "--batch_size must be 1 or more, got -1."),
+        (["--batch_size", "0"], "--batch_size must be 1 or more, got 0."),
+        (["--device", "gpu"], "device must be cpu, or one that this machine has, such as cuda or cuda:1, got 'gpu'"),
+        (["--output", str(tmp_path / "x.json")], "--output must end in .parquet, .npz, .csv, got"),
+        (["--checkpoint", str(downstream)], "has no network_def: it may be of a downstream training"),
+    ):
+        assert embed(trained, tmp_path / "new.parquet", image, *words) == 2
+        assert said in capsys.readouterr().err
+    assert not list(tmp_path.glob("x.*")) and not (tmp_path / "new.parquet").exists()
+    models = str(trained.output_dir / "models")
+    for words, said in (
+        (["--device", "gpu"], "device must be cpu"),
+        (["--checkpoint", str(downstream)], "has no network_def"),
+    ):
+        assert main(["search", str(table), "--text", SENTENCE, "--checkpoint", models, *words]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_embed_grounds_sentences_in_files_and_reports_of_a_datalist(

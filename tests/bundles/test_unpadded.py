@@ -10,10 +10,13 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from ignite.engine import Events
 
+from monai_unimedi.__main__ import main
+from monai_unimedi.data.embeddings import read_embeddings
 from monai_unimedi.encoder import load_encoder
 from tests.bundles.conftest import TINY, Bundle
 
@@ -74,3 +77,7 @@ def test_several_depths_train_resume_and_embed(
         assert np.abs(table["embeddings"] - alone).max(1).min() < 1e-5
     scores = json.loads((written / "slice_scores.json").read_text())
     assert sorted(len(found["scores"]) for found in scores.values()) == [8, 8, 16, 16]
+    images, output = [row["image"] for row in content["test"][:4]], tmp_path / "e.parquet"
+    assert main(["embed", *images, "--model_dir", str(whole.output_dir / "models"), "--output", str(output)]) == 0
+    assert read_embeddings(output).ids == images
+    assert [len(row) for row in pq.read_table(output)["slice_scores"].to_pylist()] == [16, 8, 16, 8]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from monai_unimedi.data.label_fraction import draw_fraction
+from monai_unimedi.data.label_fraction import draw_fraction, each_row_once
 
 Row = dict[str, Any]
 ROWS: list[Row] = [{"id": str(i), "patient": str(i // 2), "has": ["rare"] if i == 150 else []} for i in range(200)]
@@ -57,3 +57,12 @@ def test_what_is_no_percentage_is_refused(given: Any) -> None:
     with pytest.raises(ValueError, match=f"label_fraction must be percent above 0 and up to 100, got {given}"):
         draw(given)
     assert draw("10") == draw(10)
+
+
+def test_rows_of_fractions_are_left_out_where_they_are_in_the_list_they_are_of() -> None:
+    a, b, c = ({"id": name, "label": [1]} for name in "abc")
+    lists = {"training_10": [b], "training": [a, b], "pool_training_1": [c], "test": [a]}
+    assert each_row_once(lists) == [a, b, c, a]
+    assert each_row_once({"training": [a], "training_1": [{**a, "label": [0]}]}) == [a, {"id": "a", "label": [0]}]
+    stored = {"training": [{**a, "shard_row": 4, "image": "x"}], "training_1": [{**a, "shard_row": 0, "image": "y"}]}
+    assert each_row_once(stored) == stored["training"]

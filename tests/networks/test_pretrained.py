@@ -146,7 +146,7 @@ def test_timm_output_is_reproduced() -> None:
         assert_equal_to_source(own, image, source.forward_features(source_input(image)))
     assert summary["layout"] == "timm"
     assert summary["left_out"] == ["head.weight", "head.bias"]
-    assert summary["notes"] == []
+    assert summary["notes"] == ["the checkpoint does not say its num_heads: the network's 4 were taken"]
 
 
 def test_output_of_the_real_timm_is_reproduced() -> None:
@@ -185,12 +185,41 @@ def test_hugging_face_folder_says_normalisation_and_eps_itself(tmp_path: Path, c
 def test_timm_folder_says_normalisation_itself(tmp_path: Path) -> None:
     source, own = randomised(ReferenceViT()), network()
     save_file(source.state_dict(), tmp_path / "model.safetensors")
-    card = {"architecture": "vit_base_patch16_224", "pretrained_cfg": {"mean": MEAN, "std": STD}}
+    card: dict[str, Any] = {"architecture": "vit_base_patch16_224", "model_args": {"num_heads": 4}}
+    card |= {"pretrained_cfg": {"mean": MEAN, "std": STD}}
     (tmp_path / "config.json").write_text(json.dumps(card))
     load_encoder_weights(own, str(tmp_path))
     image = torch.rand(1, 1, 32, 32)
     with torch.no_grad():
         assert_equal_to_source(own, image, source.forward_features(source_input(image)))
+
+
+@pytest.mark.parametrize("heads", [3, 6, 12])
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224.augreg_in21k", "deit_tiny_distilled_patch16_224", "other", ""])
+def test_timm_weights_load_into_a_network_of_their_number_of_heads_only(tmp_path: Path, heads: int, name: str) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file(ReferenceViT(width=192).state_dict(), path)
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": name}))
+    own = network(hidden_size=192, mlp_dim=384, num_heads=heads)
+    given = tmp_path if name else path
+    if heads == 3:
+        assumed = ["num_heads 3 was assumed, as timm's models of width 192 have"]
+        notes = load_encoder_weights(own, given, mean=MEAN, std=STD)["notes"]
+        assert notes == (assumed if name in ("other", "") else [])
+        return
+    with pytest.raises(ValueError, match=f"num_heads must be the checkpoint's 3, got {heads}") as caught:
+        load_encoder_weights(own, given, mean=MEAN, std=STD)
+    assert ("was assumed" in str(caught.value)) == (name in ("other", ""))
+
+
+def test_number_of_heads_in_a_timm_card_goes_before_the_models_name(tmp_path: Path) -> None:
+    save_file(ReferenceViT(width=64).state_dict(), tmp_path / "model.safetensors")
+    card: dict[str, Any] = {"architecture": "vit_tiny_patch16_224", "model_args": {"num_heads": 4}}
+    (tmp_path / "config.json").write_text(json.dumps(card))
+    sizes: dict[str, Any] = {"hidden_size": 64, "mlp_dim": 128}
+    assert load_encoder_weights(network(**sizes), tmp_path, mean=MEAN, std=STD)["notes"] == []
+    with pytest.raises(ValueError, match=r"num_heads must be the checkpoint's 4, got 1\."):
+        load_encoder_weights(network(num_heads=1, **sizes), tmp_path, mean=MEAN, std=STD)
 
 
 def test_oblong_position_grid_needs_its_image_size() -> None:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files of a folder are X-rays, which are CTs, and which are neither."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
+    MediaStorageDirectoryStorage,
+    RTDoseStorage,
+    SegmentationStorage,
+)
+
+from monai_unimedi.data.discover import discover, source_of
+from tests.data.corpora.files import ct_series, picture, structured_report, xray
+
+
+def found(folder: Path) -> dict[str, list[str]]:
+    return {source: [row["id"] for row in rows] for source, rows in discover(folder).items()}
+
+
+def without_pixels(path: Path, kind: str, **facts: Any) -> Path:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(kind), UID("1.2.3")
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.PatientID = "P1"
+    for key, value in facts.items():
+        setattr(data, key, value)
+    data.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("beside", ["._{}", "DICOMDIR", "0-report.dcm", "00.txt 01.txt 02.txt", "000.dcm", "0.bin"])
+def test_series_is_one_volume_whatever_lies_beside_its_slices(tmp_path: Path, beside: str) -> None:
+    folder = ct_series(tmp_path / "series", 1, 5)
+    if beside == "._{}":
+        for path in sorted(folder.iterdir()):
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    elif beside == "DICOMDIR":
+        without_pixels(folder / beside, MediaStorageDirectoryStorage)
+    elif beside == "0-report.dcm":
+        structured_report(folder / beside, 1, "Clear.", "Normal.")
+    elif beside == "000.dcm":
+        (folder / beside).write_bytes(b"broken")
+    else:
+        for name in beside.split():
+            (folder / name).write_bytes(b"\0" * 200)
+    assert found(tmp_path) == {"3d": ["series"]}
+    assert source_of(folder) == "3d"
+
+
+def test_slices_that_name_no_modality_are_known_by_their_class(tmp_path: Path) -> None:
+    ct_series(tmp_path / "series", 1, 3, Modality="")
+    assert found(tmp_path) == {"3d": ["series"]}
+
+
+def test_directory_of_a_disc_is_no_image(tmp_path: Path) -> None:
+    ct_series(tmp_path / "DICOM" / "S1", 1, 3)
+    without_pixels(tmp_path / "DICOMDIR", MediaStorageDirectoryStorage)
+    assert found(tmp_path) == {"3d": ["DICOM/S1"]}
+    with pytest.raises(ValueError, match="a DICOM file with an image"):
+        source_of(tmp_path / "DICOMDIR")
+
+
+def test_dicom_objects_without_an_image_are_counted_as_other_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    xray(tmp_path / "a.dcm", 1)
+    xray(tmp_path / "b", 2, Modality="", SOPClassUID="1.2.3.4")
+    structured_report(tmp_path / "sr.dcm", 1, "Clear.", "Normal.")
+    xray(tmp_path / "seg.dcm", 3, Modality="SEG", SOPClassUID=SegmentationStorage)
+    xray(tmp_path / "dose.dcm", 4, Modality="RTDOSE", SOPClassUID=RTDoseStorage)
+    kind = GrayscaleSoftcopyPresentationStateStorage
+    without_pixels(tmp_path / "pr.dcm", kind, SOPClassUID=kind)
+    without_pixels(tmp_path / "vendor.dcm", "1.2.3.4", SOPClassUID="1.2.3.4", Modality="OT")
+    with caplog.at_level(logging.INFO):
+        assert found(tmp_path) == {"2d": ["a.dcm", "b"]}
+    assert "2 2d; 5 other files" in caplog.text
+
+
+def test_broken_dicom_file_is_found_and_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"broken")
+    whole = xray(tmp_path / "b.dcm", 1).read_bytes()
+    (tmp_path / "b.dcm").write_bytes(whole[:300])
+    assert found(tmp_path) == {"2d": ["a.dcm", "b.dcm"]}
+
+
+def test_existing_path_is_itself_whatever_it_means_as_a_pattern(tmp_path: Path) -> None:
+    picture(tmp_path / "scan[1].png")
+    picture(tmp_path / "scan1.png")
+    rows = discover(images=[str(tmp_path / "scan[1].png"), str(tmp_path / "scan[0-9].png")])["2d"]
+    assert [Path(row["image"]).name for row in rows] == ["scan[1].png", "scan1.png"]
