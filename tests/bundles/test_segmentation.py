@@ -24,6 +24,7 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow, verify_net_in_out
 
 import monai_unimedi.precision
+from monai_unimedi.file_digest import file_digest
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from monai_unimedi.networks.nets.segmenter import UniMediSegmenter
 from tests.bundles.conftest import SIZES as ENCODER
@@ -129,6 +130,7 @@ def test_evaluation_prints_a_table_and_writes_metrics_and_one_page(segmented: Se
     assert "dice_positives" in printed and (distance in printed or f"{distance}: no case has it" in printed)
     metrics = json.loads((segmented.output_dir / "metrics.json").read_text())
     assert {"segmentation", "by_class", "counts", "seconds", "phantom"} <= set(metrics)
+    assert metrics["weights"] == {"model.pt": file_digest(segmented.output_dir / "models" / "model.pt")}
     figure = metrics["segmentation"]["dice_all"]
     assert figure["count"] == 6
     assert figure["low"] <= figure["value"] <= figure["high"]
