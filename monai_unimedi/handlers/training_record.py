@@ -17,6 +17,7 @@ from monai_unimedi.engines.distributed import rank, unwrap
 from monai_unimedi.file_digest import file_digest
 
 from .checkpoint_file import write_atomically
+from .run_options import run_options
 
 __all__ = ["TrainingRecord", "peak_memory_gb"]
 
@@ -29,7 +30,7 @@ class TrainingRecord:
     finished only with its record. Rank 0 only.
 
     Where the details name a file that the weights started from (`pretrained`), `pretrained_sha256` is its digest
-    when the training was set up.
+    when the training was set up. `options` is what its config holds other than the bundle's file, see `run_options`.
 
     Args:
         output_dir: the run's folder.
@@ -42,7 +43,7 @@ class TrainingRecord:
     ) -> None:
         self.path = Path(output_dir) / "training.json"
         self.part = part
-        self.details = {**(details or {}), **_start(details or {})}
+        self.details = {**(details or {}), **_start(details or {}), "options": run_options()}
 
     def attach(self, engine: Any) -> None:
         """Attaches to a `UniMediPretrainer`."""

@@ -83,8 +83,7 @@ def _stage(bundle: Path, run: Path, runs: Mapping[str, Path], scratch: Path) -> 
     copy_weights(run / "models", folder / "models")
     _refuse([*check_trained_sizes(folder)], bundle)
     metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    config = json.loads((folder / "configs" / "train.json").read_text(encoding="utf-8"))
-    command = training_command(folder.name, config, record)
+    command = training_command(folder.name, record)
     readme = folder / "docs" / "README.md"
     card = model_card(folder.name, metadata, record, run / "metrics.json", command)
     readme.write_text(_with_card(readme.read_text(encoding="utf-8"), card), encoding="utf-8")

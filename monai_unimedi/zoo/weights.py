@@ -30,13 +30,13 @@ def read_record(run: Path, pretrained: Path | None = None) -> dict[str, Any]:
         pretrained: the weights that a training may have started from.
 
     Returns:
-        ``training.json``, with ``settings``, the fingerprint that the training saved for its resume.
+        ``training.json``.
 
     Raises:
         ValueError: When a file is missing, the training saw other data, it started from other weights, or the
             figures are not those of its weights.
     """
-    for name in ("training.json", "metrics.json", "resume.pt", "models/model.pt", "models/encoder.json"):
+    for name in ("training.json", "metrics.json", "models/model.pt", "models/encoder.json"):
         if not (run / name).is_file():
             raise ValueError(f"{run} must be the folder of a finished and evaluated training, but has no {name}.")
     record = json.loads((run / "training.json").read_text(encoding="utf-8"))
@@ -52,8 +52,12 @@ def read_record(run: Path, pretrained: Path | None = None) -> dict[str, Any]:
     if str(record.get("pretrained")).lower() not in NONE:
         _check_start(run, record, pretrained)
     _check_figures(run)
-    saved = torch.load(run / "resume.pt", map_location="cpu", weights_only=True)
-    return {**record, "settings": saved["fingerprint"]}
+    if not isinstance(record.get("options"), dict):
+        raise ValueError(
+            f"{run} must record the options that it was run with, but its training.json has none: train it again by a "
+            "bundle's train.json."
+        )
+    return dict(record)
 
 
 def _check_start(run: Path, record: Mapping[str, Any], pretrained: Path | None) -> None:

@@ -101,6 +101,11 @@ def test_training_writes_what_others_load_and_all_properties_are_there(segmented
     assert {"resume.pt", "history.jsonl", "training.json", "models/model.pt", "models/encoder.json"} <= written
     lines = [json.loads(line) for line in (segmented.output_dir / "history.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "val_val_dice" in line] == [2, 4]
+    options = json.loads((segmented.output_dir / "training.json").read_text())["options"]
+    assert {"hidden_size": 32, "num_steps": 4, f"phantom#num_test#{segmented.source}": 6}.items() <= options.items()
+    assert {"amp"} <= options.keys() <= segmented.tiny.keys() | {"amp"} | {
+        f"phantom#num_{part}#{segmented.source}" for part in ("training", "validation", "test")
+    }
     assert segmented.workflow("train", **segmented.tiny).check_properties() == []
     assert segmented.workflow("inference", kind="infer", **SIZES).check_properties() == []
 

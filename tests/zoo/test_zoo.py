@@ -26,6 +26,7 @@ from monai_unimedi.zoo.weights import read_record
 
 NAME = "unimedi_segmentation_2d"
 CARDS = [({"sizes": {"norm_eps": 0.1}}, "norm_eps differ"), ({}, "must hold the sizes")]
+OPTIONS = "--seed 1 --phantom#num_training '{'\"'\"'2d'\"'\"': 40}'"
 FIGURE = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9}
 
 
@@ -44,10 +45,10 @@ def run(tmp_path: Path) -> Path:
     torch.save({"weight": torch.arange(4.0), "count": torch.tensor(3)}, folder / "models" / "model.pt")
     (folder / "models" / "encoder.json").write_text(json.dumps({"sizes": {"hidden_size": 128}}))
     record = {"steps": 400, "parameters": 4, "seed": 1, "pretrained": "None", "trained_on": "phantoms"}
+    record["options"] = {"seed": 1, "phantom#num_training": {"2d": 40}}
     (folder / "training.json").write_text(json.dumps(record))
     judged = {"segmentation": {"dice_all": FIGURE}, "weights": weight_digests(folder / "models")}
     (folder / "metrics.json").write_text(json.dumps(judged))
-    torch.save({"fingerprint": {"seed": 1}}, folder / "resume.pt")
     return folder
 
 
@@ -94,8 +95,9 @@ def test_build_writes_what_the_stock_command_reads(zoo: Path, archive: Path) -> 
 
 def test_readme_has_the_card_and_no_path_of_the_repository(archive: Path, tmp_path: Path) -> None:
     text = (unpack(archive, tmp_path / "out") / "docs" / "README.md").read_text()
-    for words in ("Apache-2.0", "phantoms only", "research only", "0.500 (0.400 to 0.600) | 9", "--seed 1`", "hash"):
+    for words in ("Apache-2.0", "phantoms only", "research only", "0.500 (0.400 to 0.600) | 9", "hash"):
         assert words in text
+    assert f"`python -m monai.bundle run --config_file {NAME}/configs/train.json {OPTIONS}`" in text
     assert "bundles/" not in text
 
 
@@ -149,6 +151,12 @@ def test_a_start_without_digest_is_not_published(started: dict[str, Path]) -> No
     change(started["segmentation_2d"] / "training.json", pretrained_sha256=None)
     with pytest.raises(ValueError, match=r"has no pretrained_sha256.*train it again"):
         read_record(started["segmentation_2d"], started["pretrain"] / "models" / "model.pt")
+
+
+def test_a_training_without_its_options_is_not_published(run: Path) -> None:
+    change(run / "training.json", options=None)
+    with pytest.raises(ValueError, match="must record the options that it was run with"):
+        read_record(run)
 
 
 @pytest.mark.parametrize("name", ["model.pt", "text/model.safetensors"])
