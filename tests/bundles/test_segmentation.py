@@ -144,6 +144,27 @@ def test_evaluation_prints_a_table_and_writes_metrics_and_one_page(segmented: Se
     assert not re.search(r"(?:src|href)=\"?https?:", page)
 
 
+def test_evaluation_makes_its_test_set_where_there_is_none(segmented: SegmentationBundle, tmp_path: Path) -> None:
+    models = shutil.copytree(segmented.output_dir / "models", tmp_path / "models")
+    before = (models / "model.pt").read_bytes()
+    counts = {"datalists#phantom_if_none#num_test": {segmented.source: 3}}
+    bundle = another(segmented, tmp_path)
+    bundle.phantom = {}  # its own folder, as in a download
+    assert "dice_all" in bundle.evaluate(model_dir=str(models), **counts)
+    metrics = json.loads((bundle.output_dir / "metrics.json").read_text())
+    assert metrics["segmentation"]["dice_all"]["count"] == 3
+    assert (models / "model.pt").read_bytes() == before
+
+
+def test_the_test_set_of_evaluation_is_that_of_training() -> None:
+    for folder in BUNDLES.iterdir():
+        made = json.loads((folder / "configs" / "evaluate.json").read_text())["datalists"]["phantom_if_none"]
+        trained = json.loads((folder / "configs" / "train.json").read_text())["phantom"]
+        probed = ("num_training", "num_validation") if folder.name == "pretrain" else ()
+        for key in ("seed", "num_test", "ct_shape", "xray_shape", *probed):
+            assert made[key] == trained[key], (folder.name, key)
+
+
 def test_predicted_masks_lie_on_the_grid_of_their_files(segmented: SegmentationBundle, tmp_path: Path) -> None:
     folder = Path(segmented.phantom["phantom_dir"]) / segmented.source / "test"
     images = sorted(str(path) for path in folder.iterdir() if "mask" not in path.name)[:2]
