@@ -23,7 +23,7 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 MAX_LINES = 300
 EVERYWHERE = {"torch", "numpy", "tqdm", "monai.utils", "monai.config"}
 OPEN_NAMES = {
-    *("monai_unimedi", "monai_unimedi.precision.has_bfloat16_units"),
+    *("monai_unimedi", "monai_unimedi.precision.has_bfloat16_units", "monai_unimedi.file_digest.file_digest"),
     *(f"monai_unimedi.{name}" for name in ("__version__", "is_on", "require")),
 }
 
@@ -65,6 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zoo": {
         *("monai.bundle", "safetensors", "packaging", "onnx", "onnxruntime", "onnxscript"),
         *("monai_unimedi.zoo", "monai_unimedi.networks.checkpoints"),
+        *("monai_unimedi.encoder", "monai_unimedi.metrics.metrics_file"),
     },
     "": set(),
 }

@@ -50,6 +50,7 @@ def find_datalists(
     datalist_3d: str | os.PathLike | None,
     phantom_dir: str | os.PathLike | None = None,
     phantom: Mapping[str, Any] | None = None,
+    phantom_if_none: Mapping[str, Any] | None = None,
 ) -> dict[str, Path]:
     """The datalist of each source that takes part.
 
@@ -58,12 +59,14 @@ def find_datalists(
         datalist_3d: CTs; None without any. Phantoms take the place of both where both are None.
         phantom_dir: folder of the phantoms; None where phantoms will not do.
         phantom: arguments of `ensure_phantom`, which makes them on first use; None takes what is there.
+        phantom_if_none: the same for an evaluation: what is there is taken, whatever its size, and where there is
+            nothing, as in a downloaded bundle, these are made.
 
     Returns:
         ``{"2d": path, "3d": path}``, a source without list left out.
 
     Raises:
-        ValueError: When no list is given and phantoms will not do, or there are none and `phantom` is None.
+        ValueError: When no list is given and phantoms will not do, or there are none and none are to be made.
     """
     given = {"2d": datalist_2d, "3d": datalist_3d}
     if any(given.values()):
@@ -76,6 +79,9 @@ def find_datalists(
     if phantom is not None:
         return ensure_phantom(phantom_dir, show_progress=sys.stderr.isatty(), **phantom)
     found = {source: Path(phantom_dir) / f"datalist_{source}.json" for source in given}
+    if phantom_if_none is not None and not (phantom_facts(found) or {}).get("is_complete"):
+        logger.warning("No phantoms of a training in %s: those of the bundle's test set are made.", phantom_dir)
+        return ensure_phantom(phantom_dir, show_progress=sys.stderr.isatty(), **phantom_if_none)
     if not is_phantom(found):
         raise ValueError(
             f"phantom_dir must hold the phantoms of a training, found none in {str(phantom_dir)!r}: train "

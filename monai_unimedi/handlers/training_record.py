@@ -14,8 +14,10 @@ from ignite.engine import Events
 from torch import nn
 
 from monai_unimedi.engines.distributed import rank, unwrap
+from monai_unimedi.file_digest import file_digest
 
 from .checkpoint_file import write_atomically
+from .run_options import run_options
 
 __all__ = ["TrainingRecord", "peak_memory_gb"]
 
@@ -26,6 +28,9 @@ class TrainingRecord:
     `parameters` counts the image tower, which is what others load; `parameters_in_training` everything with
     the teacher, the report tower and the heads. Attach it before `ResumeCheckpoint`, so that a run is
     finished only with its record. Rank 0 only.
+
+    Where the details name a file that the weights started from (`pretrained`), `pretrained_sha256` is its digest
+    when the training was set up. `options` is what its config holds other than the bundle's file, see `run_options`.
 
     Args:
         output_dir: the run's folder.
@@ -38,7 +43,7 @@ class TrainingRecord:
     ) -> None:
         self.path = Path(output_dir) / "training.json"
         self.part = part
-        self.details = dict(details or {})
+        self.details = {**(details or {}), **_start(details or {}), "options": run_options()}
 
     def attach(self, engine: Any) -> None:
         """Attaches to a `UniMediPretrainer`."""
@@ -64,6 +69,11 @@ def peak_memory_gb() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(resource.getrusage(one).ru_maxrss for one in who) * unit / 1e9
+
+
+def _start(details: Mapping[str, Any]) -> dict[str, str]:
+    path = Path(str(details.get("pretrained", "")))
+    return {"pretrained_sha256": file_digest(path)} if rank() == 0 and path.is_file() else {}
 
 
 def _count(module: nn.Module) -> int:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_training", "write_metrics"]
+from monai_unimedi.file_digest import file_digest
+
+__all__ = ["read_training", "weight_digests", "write_metrics"]
 
 PROBES = ("intensity_probe", "supervised_probe")
 
@@ -17,6 +19,13 @@ def read_training(output_dir: str | Path) -> dict[str, Any]:
     """``training.json`` of a run's folder; empty where the model was trained elsewhere."""
     path = Path(output_dir) / "training.json"
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def weight_digests(model_dir: str | Path) -> dict[str, str]:
+    """SHA-256 of ``model.pt`` and of each file of the report tower, ``text/``, by name."""
+    folder = Path(model_dir)
+    files = [folder / "model.pt", *sorted((folder / "text").rglob("*"))]
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in files if path.is_file()}
 
 
 def write_metrics(
@@ -29,6 +38,7 @@ def write_metrics(
     seed: int,
     phantom: Mapping[str, Any] | None = None,
     difficulty_card: Mapping[str, Any] | None = None,
+    model_dir: str | Path | None = None,
 ) -> dict[str, Any]:
     """Completes the figures by plain values and writes them.
 
@@ -42,10 +52,11 @@ def write_metrics(
         seed: of the evaluation, where the training's is not known.
         phantom: the phantom's manifest, where the data are phantoms.
         difficulty_card: of the phantom's version.
+        model_dir: folder of the weights that were judged; their digests tie the figures to them.
 
     Returns:
         What was written: `figures`, ``phantom`` (on phantoms), ``seconds``, ``parameters``,
-        ``peak_memory_gb`` and ``seed``.
+        ``peak_memory_gb``, ``seed`` and ``weights`` (name to SHA-256, where `model_dir` is given).
     """
     times = {"phantom": (phantom or {}).get("seconds"), "train": training.get("seconds"), "evaluate": seconds}
     metrics = dict(figures)
@@ -56,6 +67,7 @@ def write_metrics(
         "parameters": parameters,
         "peak_memory_gb": max(peak_memory_gb, training.get("peak_memory_gb", 0.0)),
         "seed": training.get("seed", seed),
+        **({} if model_dir is None else {"weights": weight_digests(model_dir)}),
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     part = Path(path).with_name(f"{Path(path).name}.part")

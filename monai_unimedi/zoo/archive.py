@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import stat
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+
+from monai_unimedi.file_digest import file_digest as digest
 
 __all__ = ["check_sum", "digest", "read_sums", "unpack", "write_sums", "write_zip"]
 
@@ -15,15 +16,6 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 SUFFIXES = {".json", ".conf", ".md", ".pt", ".safetensors", ".txt", ".yml", ".png"}
 NAMES = {"LICENSE", "SHA256SUMS"}
 MAX_BYTES = 8 * 2**30  # of all files of a bundle together
-
-
-def digest(path: Path, kind: str = "sha256") -> str:
-    """Hexadecimal digest of a file."""
-    found = hashlib.new(kind)
-    with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            found.update(chunk)
-    return found.hexdigest()
 
 
 def write_zip(folder: Path, path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from monai_unimedi import __version__
 from monai_unimedi.zoo.archive import digest, read_sums, write_sums, write_zip
-from monai_unimedi.zoo.checks import check_files, check_metadata
+from monai_unimedi.zoo.checks import check_files, check_metadata, check_trained_sizes
 from monai_unimedi.zoo.readme import PREFIX, downloaded, model_card, training_command
 from monai_unimedi.zoo.weights import copy_weights, read_record
 
@@ -81,9 +81,9 @@ def _stage(bundle: Path, run: Path, runs: Mapping[str, Path], scratch: Path) -> 
     for path in [*folder.glob("configs/*.json"), folder / "docs" / "README.md"]:
         path.write_text(downloaded(path.read_text(encoding="utf-8")), encoding="utf-8")
     copy_weights(run / "models", folder / "models")
+    _refuse([*check_trained_sizes(folder)], bundle)
     metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    config = json.loads((folder / "configs" / "train.json").read_text(encoding="utf-8"))
-    command = training_command(folder.name, config, record)
+    command = training_command(folder.name, record)
     readme = folder / "docs" / "README.md"
     card = model_card(folder.name, metadata, record, run / "metrics.json", command)
     readme.write_text(_with_card(readme.read_text(encoding="utf-8"), card), encoding="utf-8")

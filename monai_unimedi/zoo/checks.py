@@ -16,7 +16,7 @@ from torch import Tensor
 
 from monai_unimedi import __version__
 
-__all__ = ["check_files", "check_metadata", "check_network", "check_readme", "check_schema"]
+__all__ = ["check_files", "check_metadata", "check_network", "check_readme", "check_schema", "check_trained_sizes"]
 
 FILES = (
     *(f"configs/{name}.json" for name in ("train", "evaluate", "inference", "multi_gpu_train", "metadata")),
@@ -68,6 +68,30 @@ def check_schema(folder: Path, schema: Path) -> Iterator[str]:
         verify_metadata(meta_file=str(folder / "configs" / "metadata.json"), filepath=str(schema))
     except Exception as error:
         yield f"metadata.json does not fit {schema.name}: {_line(error)}"
+
+
+def check_trained_sizes(folder: Path) -> Iterator[str]:
+    """Whether the configs have the sizes that the weights were trained with, also those that no shape shows (spacing,
+    intensities): what train, evaluate and inference ask before they run. Runs expressions of the configs."""
+    from monai.bundle import ConfigParser
+
+    from monai_unimedi.encoder import check_sizes
+
+    try:
+        card = json.loads((folder / "models" / "encoder.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        card = None
+    if not isinstance(card, dict) or not isinstance(card.get("sizes"), dict):
+        yield "models/encoder.json must hold the sizes that the weights were trained with"
+        return
+    for name in ("train", "evaluate", "inference"):
+        parser = ConfigParser()
+        parser.read_config(str(folder / "configs" / f"{name}.json"))
+        try:
+            check_sizes(folder / "models", parser.get_parsed_content("sizes"))
+        except ValueError as error:
+            yield f"{name}.json: {str(error).replace(f'{folder.parent}/', '')}"
+            return
 
 
 def check_network(folder: Path, tensors: Mapping[str, Tensor], with_export: bool = True) -> Iterator[str]:

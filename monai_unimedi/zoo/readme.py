@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,16 +90,11 @@ def model_card(name: str, metadata: Mapping[str, Any], record: Mapping[str, Any]
     )
 
 
-def training_command(name: str, config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+def training_command(name: str, record: Mapping[str, Any]) -> str:
     """The command that makes these weights anew, with every option that is not the config's own value."""
-    settings = {**record["settings"], "num_steps": record["steps"]}
     is_started = str(record.get("pretrained")).lower() not in ("", "none", "null")
     options = [f"--pretrained {PREFIX}pretrain/models/model.pt"] if is_started else []
-    for key, value in settings.items():
-        default = config.get(key)
-        is_literal = key in config and not isinstance(default, dict) and str(default)[:1] not in ("$", "@")
-        if is_literal and key not in ("pretrained", "amp") and default != value:
-            options.append(f"--{key} {value}")
+    options += [f"--{key} {shlex.quote(str(value))}" for key, value in record["options"].items()]
     return " ".join([f"python -m monai.bundle run --config_file {name}/configs/train.json", *options])
 
 

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monai_unimedi.zoo.archive import check_sum, unpack
-from monai_unimedi.zoo.checks import check_files, check_metadata, check_network, check_readme, check_schema
+from monai_unimedi.zoo.checks import (
+    check_files,
+    check_metadata,
+    check_network,
+    check_readme,
+    check_schema,
+    check_trained_sizes,
+)
 from monai_unimedi.zoo.weights import check_weights
 
 __all__ = ["verify"]
@@ -55,8 +62,9 @@ def verify(
             done.append("metadata schema")
         _refuse(path, wrong)
         if runs_configs:
+            _refuse(path, [*check_trained_sizes(folder)])
             _refuse(path, [*check_network(folder, tensors)])
-            done += ["verify_net_in_out", "weights fit", "ckpt_export"]
+            done += ["sizes", "verify_net_in_out", "weights fit", "ckpt_export"]
     return done
 
 

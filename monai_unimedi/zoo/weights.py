@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from monai_unimedi.metrics.metrics_file import weight_digests
 from monai_unimedi.networks.checkpoints import SUMS, check_published, read_tensors
 from monai_unimedi.zoo.archive import digest, write_sums
 
@@ -29,12 +30,13 @@ def read_record(run: Path, pretrained: Path | None = None) -> dict[str, Any]:
         pretrained: the weights that a training may have started from.
 
     Returns:
-        ``training.json``, with ``settings``, the fingerprint that the training saved for its resume.
+        ``training.json``.
 
     Raises:
-        ValueError: When a file is missing, the training saw other data, or it started from other weights.
+        ValueError: When a file is missing, the training saw other data, it started from other weights, or the
+            figures are not those of its weights.
     """
-    for name in ("training.json", "metrics.json", "resume.pt", "models/model.pt", "models/encoder.json"):
+    for name in ("training.json", "metrics.json", "models/model.pt", "models/encoder.json"):
         if not (run / name).is_file():
             raise ValueError(f"{run} must be the folder of a finished and evaluated training, but has no {name}.")
     record = json.loads((run / "training.json").read_text(encoding="utf-8"))
@@ -47,18 +49,45 @@ def read_record(run: Path, pretrained: Path | None = None) -> dict[str, Any]:
     for key in ("image_checkpoint", "text_model"):
         if str(record.get(key)).lower() not in NONE:
             raise ValueError(f"{run} must not start from the weights of others, but began with {key} {record[key]!r}.")
-    start = record.get("pretrained")
-    if str(start).lower() not in NONE:
-        _check_start(run, Path(str(start)), pretrained)
-    saved = torch.load(run / "resume.pt", map_location="cpu", weights_only=True)
-    return {**record, "settings": saved["fingerprint"]}
+    if str(record.get("pretrained")).lower() not in NONE:
+        _check_start(run, record, pretrained)
+    _check_figures(run)
+    if not isinstance(record.get("options"), dict):
+        raise ValueError(
+            f"{run} must record the options that it was run with, but its training.json has none: train it again by a "
+            "bundle's train.json."
+        )
+    return dict(record)
 
 
-def _check_start(run: Path, start: Path, pretrained: Path | None) -> None:
-    if pretrained is None or not start.is_file() or digest(start) != digest(pretrained):
+def _check_start(run: Path, record: Mapping[str, Any], pretrained: Path | None) -> None:
+    start, found = record["pretrained"], record.get("pretrained_sha256")
+    if found is None:
+        raise ValueError(
+            f"{run} must record the SHA-256 of the file that it began with, but its training.json has no "
+            f"pretrained_sha256 (it began with {start}): train it again from the pre-training's models/model.pt."
+        )
+    if pretrained is None or not pretrained.is_file() or digest(pretrained) != found:
         raise ValueError(
             f"{run} must start from the pre-trained weights published beside it ({pretrained}), but began with "
-            f"{start}: give the run that it began with by --run pretrain=FOLDER, from the folder of that training."
+            f"{start} of SHA-256 {found[:12]}...: give the run that it began with by --run pretrain=FOLDER, or train "
+            "it again from these weights."
+        )
+
+
+def _check_figures(run: Path) -> None:
+    """The figures must be of the weights beside them, its report tower included."""
+    judged = json.loads((run / "metrics.json").read_text(encoding="utf-8")).get("weights")
+    if judged is None:
+        raise ValueError(
+            f"{run} must say which weights its figures are of, but its metrics.json has no digests: evaluate it again."
+        )
+    found = weight_digests(run / "models")
+    other = sorted(name for name in judged.keys() | found.keys() if judged.get(name) != found.get(name))
+    if other:
+        raise ValueError(
+            f"{run} must hold the weights that its metrics.json is of, but models/{other[0]} is not the file that was "
+            "judged: evaluate it again."
         )
 
 

@@ -25,6 +25,9 @@ from monai.bundle import ConfigWorkflow, verify_net_in_out
 
 import monai_unimedi.precision
 from monai_unimedi.networks.checkpoints import with_digest
+
+
+from monai_unimedi.file_digest import file_digest
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from monai_unimedi.networks.nets.segmenter import UniMediSegmenter
 from tests.bundles.conftest import SIZES as ENCODER
@@ -101,6 +104,11 @@ def test_training_writes_what_others_load_and_all_properties_are_there(segmented
     assert {"resume.pt", "history.jsonl", "training.json", "models/model.pt", "models/encoder.json"} <= written
     lines = [json.loads(line) for line in (segmented.output_dir / "history.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "val_val_dice" in line] == [2, 4]
+    options = json.loads((segmented.output_dir / "training.json").read_text())["options"]
+    assert {"hidden_size": 32, "num_steps": 4, f"phantom#num_test#{segmented.source}": 6}.items() <= options.items()
+    assert {"amp"} <= options.keys() <= segmented.tiny.keys() | {"amp"} | {
+        f"phantom#num_{part}#{segmented.source}" for part in ("training", "validation", "test")
+    }
     assert segmented.workflow("train", **segmented.tiny).check_properties() == []
     assert segmented.workflow("inference", kind="infer", **SIZES).check_properties() == []
 
@@ -130,6 +138,7 @@ def test_evaluation_prints_a_table_and_writes_metrics_and_one_page(segmented: Se
     assert "dice_positives" in printed and (distance in printed or f"{distance}: no case has it" in printed)
     metrics = json.loads((segmented.output_dir / "metrics.json").read_text())
     assert {"segmentation", "by_class", "counts", "seconds", "phantom"} <= set(metrics)
+    assert metrics["weights"] == {"model.pt": file_digest(segmented.output_dir / "models" / "model.pt")}
     figure = metrics["segmentation"]["dice_all"]
     assert figure["count"] == 6
     assert figure["low"] <= figure["value"] <= figure["high"]
@@ -151,6 +160,27 @@ def test_rows_of_a_list_without_validation_and_test_are_judged_where_they_were_n
     parser = bundle.workflow("evaluate", kind="infer", **SIZES, **places).parser
     judged = {row["id"] for row in parser.get_parsed_content("rows")["test"]}
     assert judged and not judged & learnt
+
+
+def test_evaluation_makes_its_test_set_where_there_is_none(segmented: SegmentationBundle, tmp_path: Path) -> None:
+    models = shutil.copytree(segmented.output_dir / "models", tmp_path / "models")
+    before = (models / "model.pt").read_bytes()
+    counts = {"datalists#phantom_if_none#num_test": {segmented.source: 3}}
+    bundle = another(segmented, tmp_path)
+    bundle.phantom = {}  # its own folder, as in a download
+    assert "dice_all" in bundle.evaluate(model_dir=str(models), **counts)
+    metrics = json.loads((bundle.output_dir / "metrics.json").read_text())
+    assert metrics["segmentation"]["dice_all"]["count"] == 3
+    assert (models / "model.pt").read_bytes() == before
+
+
+def test_the_test_set_of_evaluation_is_that_of_training() -> None:
+    for folder in BUNDLES.iterdir():
+        made = json.loads((folder / "configs" / "evaluate.json").read_text())["datalists"]["phantom_if_none"]
+        trained = json.loads((folder / "configs" / "train.json").read_text())["phantom"]
+        probed = ("num_training", "num_validation") if folder.name == "pretrain" else ()
+        for key in ("seed", "num_test", "ct_shape", "xray_shape", *probed):
+            assert made[key] == trained[key], (folder.name, key)
 
 
 def test_predicted_masks_lie_on_the_grid_of_their_files(segmented: SegmentationBundle, tmp_path: Path) -> None:

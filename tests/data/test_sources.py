@@ -61,6 +61,25 @@ def test_phantoms_are_made_on_first_use_and_only_taken_without_settings(tmp_path
         find_datalists(None, None, None)
 
 
+def test_an_evaluation_makes_phantoms_only_where_there_are_none(tmp_path: Path) -> None:
+    test_only = {"num_training": 0, "num_validation": 0, "num_test": {"2d": 2}, "num_processes": 1}
+    made = find_datalists(None, None, tmp_path, phantom_if_none=test_only)
+    assert len(load_test({"2d": made["2d"]})["2d"]) == 2
+    picture = (tmp_path / "2d" / "test" / "000000.png").read_bytes()
+    counts = {"num_training": 1, "num_validation": 1, "num_test": 1, "num_processes": 1}
+    trained = find_datalists(None, None, tmp_path, counts)
+    assert find_datalists(None, None, tmp_path, phantom_if_none=test_only) == trained
+    facts = phantom_facts(trained)
+    assert facts is not None and facts["counts"]["training"] == {"2d": 1, "3d": 1}
+    assert (tmp_path / "2d" / "test" / "000000.png").read_bytes() == picture
+
+
+def test_an_evaluation_makes_anew_what_was_left_half_made(tmp_path: Path) -> None:
+    (tmp_path / "phantom.json").write_text('{"is_complete": false}')
+    test_only = {"num_training": 0, "num_validation": 0, "num_test": {"3d": 1}, "num_processes": 1}
+    assert load_test({"3d": find_datalists(None, None, tmp_path, phantom_if_none=test_only)["3d"]})
+
+
 def test_patients_are_split_off_where_there_is_no_validation_list(write: Any, caplog: pytest.LogCaptureFixture) -> None:
     rows = [row(f"a{i}", patient=f"p{i // 2}") for i in range(20)]
     lists = {"2d": write("x", training=rows), "3d": write("y", training=[row("b")], validation=[row("c")])}

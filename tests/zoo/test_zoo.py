@@ -9,19 +9,24 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from monai_unimedi import __version__
+from monai_unimedi.metrics.metrics_file import weight_digests
 from monai_unimedi.networks.checkpoints import read_tensors
 from monai_unimedi.verbs.zoo import main
 from monai_unimedi.zoo.archive import digest, read_sums, unpack, write_sums, write_zip
 from monai_unimedi.zoo.build import build
 from monai_unimedi.zoo.readme import downloaded
 from monai_unimedi.zoo.verify import verify
+from monai_unimedi.zoo.weights import read_record
 
 NAME = "unimedi_segmentation_2d"
+CARDS = [({"sizes": {"norm_eps": 0.1}}, "norm_eps differ"), ({}, "must hold the sizes")]
+OPTIONS = "--seed 1 --phantom#num_training '{'\"'\"'2d'\"'\"': 40}'"
 FIGURE = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9}
 
 
@@ -38,11 +43,12 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     (folder / "models").mkdir(parents=True)
     torch.save({"weight": torch.arange(4.0), "count": torch.tensor(3)}, folder / "models" / "model.pt")
-    (folder / "models" / "encoder.json").write_text("{}")
+    (folder / "models" / "encoder.json").write_text(json.dumps({"sizes": {"hidden_size": 128}}))
     record = {"steps": 400, "parameters": 4, "seed": 1, "pretrained": "None", "trained_on": "phantoms"}
+    record["options"] = {"seed": 1, "phantom#num_training": {"2d": 40}}
     (folder / "training.json").write_text(json.dumps(record))
-    (folder / "metrics.json").write_text(json.dumps({"segmentation": {"dice_all": FIGURE}}))
-    torch.save({"fingerprint": {"seed": 1}}, folder / "resume.pt")
+    judged = {"segmentation": {"dice_all": FIGURE}, "weights": weight_digests(folder / "models")}
+    (folder / "metrics.json").write_text(json.dumps(judged))
     return folder
 
 
@@ -89,8 +95,9 @@ def test_build_writes_what_the_stock_command_reads(zoo: Path, archive: Path) -> 
 
 def test_readme_has_the_card_and_no_path_of_the_repository(archive: Path, tmp_path: Path) -> None:
     text = (unpack(archive, tmp_path / "out") / "docs" / "README.md").read_text()
-    for words in ("Apache-2.0", "phantoms only", "research only", "0.500 (0.400 to 0.600) | 9", "--seed 1`", "hash"):
+    for words in ("Apache-2.0", "phantoms only", "research only", "0.500 (0.400 to 0.600) | 9", "hash"):
         assert words in text
+    assert f"`python -m monai.bundle run --config_file {NAME}/configs/train.json {OPTIONS}`" in text
     assert "bundles/" not in text
 
 
@@ -111,11 +118,79 @@ def test_weights_that_saw_patients_are_not_published(
     assert not (tmp_path / "zoo").exists()
 
 
+def change(path: Path, **entries: Any) -> None:
+    """Some entries of a JSON file; None removes one."""
+    content = json.loads(path.read_text()) | entries
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+@pytest.fixture
+def started(run: Path, tmp_path: Path) -> dict[str, Path]:
+    """A pre-training, and a run that began with it."""
+    shutil.copytree(run, tmp_path / "pretrain")
+    start = tmp_path / "pretrain" / "models" / "model.pt"
+    change(run / "training.json", pretrained=str(start), pretrained_sha256=digest(start))
+    return {"pretrain": tmp_path / "pretrain", "segmentation_2d": run}
+
+
 def test_a_start_from_unknown_weights_is_not_published(run: Path, tmp_path: Path, repository: Path) -> None:
-    record = json.loads((run / "training.json").read_text()) | {"pretrained": str(run / "models" / "model.pt")}
-    (run / "training.json").write_text(json.dumps(record))
+    change(run / "training.json", pretrained=str(run / "models" / "model.pt"), pretrained_sha256="0" * 64)
     with pytest.raises(ValueError, match="must start from the pre-trained weights published beside it"):
         build(tmp_path / "zoo", repository / "bundles", {"segmentation_2d": run}, "https://example.org")
+
+
+def test_a_start_that_was_replaced_since_is_not_published(started: dict[str, Path]) -> None:
+    start = started["pretrain"] / "models" / "model.pt"
+    assert read_record(started["segmentation_2d"], start)
+    torch.save({"weight": torch.rand(4)}, start)
+    with pytest.raises(ValueError, match="must start from the pre-trained weights published beside it"):
+        read_record(started["segmentation_2d"], start)
+
+
+def test_a_start_without_digest_is_not_published(started: dict[str, Path]) -> None:
+    change(started["segmentation_2d"] / "training.json", pretrained_sha256=None)
+    with pytest.raises(ValueError, match=r"has no pretrained_sha256.*train it again"):
+        read_record(started["segmentation_2d"], started["pretrain"] / "models" / "model.pt")
+
+
+def test_a_training_without_its_options_is_not_published(run: Path) -> None:
+    change(run / "training.json", options=None)
+    with pytest.raises(ValueError, match="must record the options that it was run with"):
+        read_record(run)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "text/model.safetensors"])
+def test_figures_of_other_weights_are_not_published(run: Path, name: str) -> None:
+    (run / "models" / "text").mkdir()
+    (run / "models" / "text" / "model.safetensors").write_bytes(b"judged")
+    change(run / "metrics.json", weights=weight_digests(run / "models"))
+    assert read_record(run)
+    (run / "models" / name).write_bytes(b"other")
+    with pytest.raises(ValueError, match=f"models/{name} is not the file that was judged: evaluate it again"):
+        read_record(run)
+
+
+def test_figures_without_digests_are_not_published(run: Path) -> None:
+    change(run / "metrics.json", weights=None)
+    with pytest.raises(ValueError, match="has no digests: evaluate it again"):
+        read_record(run)
+
+
+@pytest.mark.parametrize(("card", "words"), CARDS)
+def test_sizes_that_no_shape_shows_are_compared(
+    run: Path, tmp_path: Path, repository: Path, archive: Path, card: dict[str, Any], words: str
+) -> None:
+    def exchange(folder: Path) -> None:
+        (folder / "models" / "encoder.json").write_text(json.dumps(card))
+        (folder / "models" / "SHA256SUMS").unlink()
+        write_sums(folder / "models" / "SHA256SUMS", list((folder / "models").iterdir()))
+
+    (run / "models" / "encoder.json").write_text(json.dumps(card))
+    with pytest.raises(ValueError, match=words):
+        build(tmp_path / "other", repository / "bundles", {"segmentation_2d": run}, "https://example.org")
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(ValueError, match=words):
+        verify(repack(archive, exchange), None)
 
 
 def test_other_files_are_not_written_over(run: Path, tmp_path: Path, repository: Path) -> None:
