@@ -15,7 +15,6 @@ sentence is never compared with the embeddings of another model.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -27,6 +26,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from monai_unimedi.file_digest import file_digest
+
 __all__ = ["EmbeddingTable", "EmbeddingWriter", "read_embeddings", "weights_digest"]
 
 _KEY = b"monai_unimedi"
@@ -36,11 +37,7 @@ FORMAT = 1
 
 def weights_digest(model_dir: str | os.PathLike) -> str:
     """First 16 digits of the SHA-256 of ``model.pt``."""
-    digest = hashlib.sha256()
-    with (Path(model_dir) / "model.pt").open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+    return file_digest(Path(model_dir) / "model.pt")[:16]
 
 
 class EmbeddingTable(NamedTuple):

@@ -22,7 +22,6 @@ as readable as the text, and partial reports, other tokenizers and evaluation ne
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -32,6 +31,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from monai_unimedi.file_digest import file_digest
 
 __all__ = [
     "ENDS",
@@ -56,7 +57,6 @@ INDEX = "shards.json"
 FACTS = "shard.json"
 ROWS = "rows.json"
 IMAGE, MASK, TOKENS, ENDS = "image.npy", "lesion_mask.npy", "tokens.npy", "token_ends.npy"
-_BLOCK = 1 << 20
 
 
 def is_shard_folder(path: str | os.PathLike) -> bool:
@@ -111,15 +111,7 @@ def write_shard(
 
 
 def _described(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def _flush(folder: Path) -> None:
@@ -175,7 +167,7 @@ def check_files(folder: str | os.PathLike, name: str, contents: bool = False) ->
         size = path.stat().st_size if path.is_file() else -1
         if size != expected["bytes"]:
             return f"{name}/{file} must have {expected['bytes']} bytes, has {max(size, 0)}"
-        if contents and _sha256(path) != expected["sha256"]:
+        if contents and file_digest(path) != expected["sha256"]:
             return f"{name}/{file} does not have the checksum that it was written with"
     return None
 

@@ -85,9 +85,9 @@ def _differs(name: str, saved: Mapping[str, Any], present: Mapping[str, Any]) ->
 def _are_same_weights(saved: Any, present: Any) -> bool:
     """Where weights lie may change, what they hold may not; runs from before digests were kept name the place alone."""
     one, other = (WEIGHTS.fullmatch(value) if isinstance(value, str) else None for value in (saved, present))
-    if one and other:
+    if one is not None and other is not None:
         return one["digest"] == other["digest"]
-    return bool(other) and other["place"] == saved
+    return other is not None and other["place"] == saved
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:

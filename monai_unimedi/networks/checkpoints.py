@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+
+from monai_unimedi.file_digest import file_digest
 
 __all__ = ["LAYOUTS", "SUMS", "check_published", "find_tower", "read_card", "read_tensors", "with_digest"]
 
@@ -77,15 +78,7 @@ def with_digest(checkpoint: str | Path | None) -> Any:
     path = Path(str(checkpoint))
     files = [path, *(path / name for name in _WEIGHT_FILES)]
     weights = next((file for file in files if file.is_file()), None)
-    return checkpoint if weights is None else f"{checkpoint} (SHA-256 {_sha256(weights)[:16]})"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return checkpoint if weights is None else f"{checkpoint} (SHA-256 {file_digest(weights)[:16]})"
 
 
 def check_published(folder: str | os.PathLike, name: str | None = None) -> None:
@@ -103,7 +96,7 @@ def check_published(folder: str | os.PathLike, name: str | None = None) -> None:
     listed = {entry: value for value, entry in (line.split(maxsplit=1) for line in lines if line.strip())}
     for entry in listed if name is None else {name} & listed.keys():
         path = sums.parent / entry
-        if not path.is_file() or _sha256(path) != listed[entry]:
+        if not path.is_file() or file_digest(path) != listed[entry]:
             raise ValueError(
                 f"{path} is not the file that was published with this bundle (its SHA-256 differs from {SUMS}): "
                 f"download the bundle again, or, where you changed it yourself, remove {sums}."

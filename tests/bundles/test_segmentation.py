@@ -24,10 +24,8 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow, verify_net_in_out
 
 import monai_unimedi.precision
-from monai_unimedi.networks.checkpoints import with_digest
-
-
 from monai_unimedi.file_digest import file_digest
+from monai_unimedi.networks.checkpoints import with_digest
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from monai_unimedi.networks.nets.segmenter import UniMediSegmenter
 from tests.bundles.conftest import SIZES as ENCODER
