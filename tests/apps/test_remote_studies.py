@@ -11,6 +11,7 @@ import copy
 import io
 import os
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -425,3 +426,16 @@ def test_next_sample_is_one_that_can_be_read(studies: Any, odd: str) -> None:
     app._strategies["uncertainty"] = Uncertainty(lambda *_: (None, False))
     assert app.next_sample({"strategy": "first"})["id"] == "1.2.1"
     assert app.next_sample({"strategy": "uncertainty"})["id"] == "1.2.1"
+
+
+def test_labels_are_stored_with_the_clock_of_the_viewers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OHIF writes UTC, dcmqi the time of this machine."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    (tmp_path / "ct").mkdir()
+    slice_of("1.2.1", 1).save_as(tmp_path / "ct" / "1.dcm", enforce_file_format=True)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.ones((1, 8, 8), np.uint8)), str(tmp_path / "label.nrrd"))
+    seg = seg_of(tmp_path / "ct", tmp_path / "label.nrrd", [{"name": "nodule", "idx": 1}])
+    for kind in ("Series", "Content"):
+        stored = datetime.strptime(f"{seg[f'{kind}Date'].value}{seg[f'{kind}Time'].value}", "%Y%m%d%H%M%S.%f")
+        assert abs((datetime.now(timezone.utc).replace(tzinfo=None) - stored).total_seconds()) < 60
+    assert seg.pixel_array.sum() == 64
