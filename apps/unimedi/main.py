@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import sys
@@ -34,7 +35,7 @@ from unimedi_label.images import dimension_of  # noqa: E402
 from unimedi_label.scoring import Novelty, UncertaintyScore  # noqa: E402
 from unimedi_label.segmentation import SegmentationTask  # noqa: E402
 from unimedi_label.strategies import EmbeddingDiversity, SimilarCase, TextSearch, Uncertainty  # noqa: E402
-from unimedi_label.studies import RemoteStudies, Studies  # noqa: E402
+from unimedi_label.studies import RemoteStudies, Studies, UnreadableSeriesError  # noqa: E402
 from unimedi_label.training import FineTuneTask  # noqa: E402
 from unimedi_label.weights import BundleWeights, bundle_folder  # noqa: E402
 
@@ -150,6 +151,13 @@ class UniMediLabel(MONAILabelApp):
         models = {task.dimension: task for task in self.segmenters.values()}
         return {"dice": GuessDice(models), "novelty": Novelty(self.cases), "uncertainty": UncertaintyScore(models)}
 
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The first that can be read: a series is left out from when it could not."""
+        for _ in self.datastore().list_images():
+            with contextlib.suppress(UnreadableSeriesError):
+                return dict(super().next_sample(request))
+        return {}
+
     def init_batch_infer(self) -> Callable[..., Any]:
         return OfItsKind({name: MODELS[name][1] for name in MODELS})
 
@@ -171,7 +179,7 @@ class OfItsKind(BatchInferTask):
     def _fits(self, datastore: Any, case: str, wanted: int | None) -> bool:
         try:
             return wanted in (None, dimension_of(datastore.get_image_uri(case)))
-        except ValueError:
+        except (ValueError, OSError):
             return False
 
     def __call__(self, request: dict[str, Any], datastore: Any, infer: Callable[..., Any]) -> Any:

@@ -122,7 +122,7 @@ class Cases:
         try:
             path = own_file(Path(self.datastore.get_image_uri(case)))
             facts = path.stat()
-        except OSError:
+        except (ValueError, OSError):
             self._known.pop(case, None)
             return False
         sign = f"{facts.st_mtime_ns}:{facts.st_size}"

@@ -51,17 +51,17 @@ class UncertaintyScore(ScoringMethod):
 
     def score(self, datastore: Any, case: str, may_compute: bool = True) -> tuple[float | None, bool]:
         """The score of a case, None where it has none; and whether it was computed now."""
-        path = own_file(Path(datastore.get_image_uri(case)))
-        try:
-            task = self.models[dimension_of(path)]
-        except (ValueError, KeyError):
-            return None, False
-        sign = str(task.weights.file.stat().st_mtime_ns)
         known = datastore.get_image_info(case).get("uncertainty") or {}
-        if known.get("weights") == sign:
+        if known.get("weights") in map(_sign, self.models.values()):
             return known.get("score"), False
         if not may_compute:
             return None, False
+        try:
+            path = own_file(Path(datastore.get_image_uri(case)))
+            task = self.models[dimension_of(path)]
+        except (ValueError, OSError, KeyError):
+            return None, False
+        sign = _sign(task)
         value = self._compute(task, path)
         datastore.update_image_info(case, {"uncertainty": {"score": value, "weights": sign}})
         return value, True
@@ -78,6 +78,11 @@ class UncertaintyScore(ScoringMethod):
 
     def __call__(self, request: Mapping[str, Any], datastore: Any) -> dict[str, Any]:
         return {case: self.score(datastore, case)[0] for case in datastore.list_images()}
+
+
+def _sign(task: SegmentationTask) -> str:
+    """Of the weights; no two models have the same."""
+    return str(task.weights.file.stat().st_mtime_ns)
 
 
 class Novelty(ScoringMethod):

@@ -181,7 +181,7 @@ class FineTuneTask(TrainTask):
                 present[case] = found
             except (ValueError, OSError) as error:
                 refused.append(f"{case}: {error}")
-        return cases, present, refused
+        return cases, present, [*datastore.refused, *refused]
 
     def _datalist(
         self,

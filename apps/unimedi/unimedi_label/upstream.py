@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 import threading
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -144,9 +145,20 @@ def _names_by_number() -> None:
         path = str(write(series_dir, label, chosen, *args, **kwargs) or "")
         if not Path(path).is_file():
             raise RuntimeError("itkimage2segimage wrote no DICOM SEG")
+        _in_utc(path)
         return path
 
     dicom.nifti_to_dicom_seg = named
+
+
+def _in_utc(path: str) -> None:
+    """OHIF writes UTC into its DICOM SEG, dcmqi the time of this machine; training takes the newest of both."""
+    import pydicom
+
+    seg, now = pydicom.dcmread(path), datetime.now(timezone.utc)
+    seg.SeriesDate = seg.ContentDate = now.strftime("%Y%m%d")
+    seg.SeriesTime = seg.ContentTime = now.strftime("%H%M%S.%f")
+    seg.save_as(path)
 
 
 def _token_algorithm() -> None:
