@@ -8,6 +8,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from PIL import Image
@@ -163,7 +164,12 @@ def test_dicom_seg_names_segments_by_their_numbers(tmp_path: Path, monkeypatch: 
 
     seen: list[dict[str, Any]] = []
     write = dicom.nifti_to_dicom_seg.__wrapped__
-    (tmp_path / "a.dcm").touch()
+    written = pydicom.Dataset()
+    written.file_meta = pydicom.dataset.FileMetaDataset()
+    written.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    written.SOPClassUID = written.file_meta.MediaStorageSOPClassUID = pydicom.uid.SegmentationStorage
+    written.SOPInstanceUID = written.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    written.save_as(tmp_path / "a.dcm", enforce_file_format=True)
 
     def convert(label: str, folder: str, template: dict[str, Any]) -> str:
         seen.append(template)
