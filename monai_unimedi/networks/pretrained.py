@@ -187,9 +187,8 @@ def _require_timm_heads(tower: nn.Module, card: Mapping[str, Any], width: int) -
     return [] if is_told else [assumed]
 
 
-def _heads(tower: nn.Module) -> set[int]:
-    found: list[Any] = [getattr(module, "num_heads", None) for module in tower.modules()]
-    return {int(heads) for heads in found if heads is not None}
+def _heads(tower: nn.Module) -> set[Any]:
+    return {module.num_heads for module in tower.modules() if hasattr(module, "num_heads")}
 
 
 def _require_same_heads(tower: nn.Module, checkpoint: str | Path | Mapping[str, Any]) -> None:
