@@ -87,7 +87,7 @@ def _are_same_weights(saved: Any, present: Any) -> bool:
     one, other = (WEIGHTS.fullmatch(value) if isinstance(value, str) else None for value in (saved, present))
     if one and other:
         return one["digest"] == other["digest"]
-    return bool(other) and other["place"] == saved
+    return other is not None and other["place"] == saved
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:
