@@ -30,7 +30,7 @@ from monai_unimedi.networks.nets.report_encoder import ReportEncoder, load_token
 from monai_unimedi.networks.pretrained import OWN_CARD, load_encoder_weights
 from monai_unimedi.root_cause import root_cause
 
-__all__ = ["ImageTextEncoder", "check_bundle_root", "check_sizes", "encoder_card", "load_encoder", "trained_split"]
+__all__ = ["ImageTextEncoder", "check_sizes", "encoder_card", "load_encoder"]
 
 BLOCKS = ("network_def", "preprocessing")
 TARGETS = ("monai.transforms.", "monai_unimedi.transforms.", "monai_unimedi.networks.nets.image_encoder.")
@@ -45,25 +45,12 @@ def encoder_card(
         inference_config: the bundle's ``inference.json``; its ``network_def`` and ``preprocessing`` hold
             references (``@name``, ``@sizes::name``) to top-level values and sizes, and no expressions.
         sizes: top-level values of the training.
-        split: how its validation rows were drawn, see `trained_split`.
+        split: how its validation rows were drawn, see :func:`monai_unimedi.card.trained_split`.
     """
     config = json.loads(Path(inference_config).read_text(encoding="utf-8")) | dict(sizes)
     config["sizes"] = {name: config[name] for name in config.get("sizes", {})}
     blocks = {name: _resolved(config[name], config) for name in BLOCKS}
     return {"format": 1, "sizes": dict(sizes), **({"split": dict(split)} if split else {}), **blocks}
-
-
-def check_bundle_root(bundle_root: str | os.PathLike) -> None:
-    """Looks, before anything is read or trained, for the config that `encoder_card` needs at the end.
-
-    Raises:
-        FileNotFoundError: When it is not there, as from a folder that is neither the repository's root nor the bundle.
-    """
-    if not (Path(bundle_root) / "configs" / "inference.json").is_file():
-        raise FileNotFoundError(
-            f"bundle_root must be the bundle's folder, got {str(bundle_root)!r}, which has no configs/inference.json: "
-            "give --bundle_root path/to/bundles/pretrain, or start from the repository's root or inside the bundle."
-        )
 
 
 def check_sizes(model_dir: str | os.PathLike, sizes: Mapping[str, Any]) -> None:
@@ -86,34 +73,6 @@ def check_sizes(model_dir: str | os.PathLike, sizes: Mapping[str, Any]) -> None:
             f"The sizes must be those that the model in {model_dir} was trained with, but "
             f"{', '.join(wrong)} differ: give {options}, or the overlay that the training had."
         )
-
-
-def trained_split(
-    model_dir: str | os.PathLike, seed: int = 0, validation_fraction: float | None = None
-) -> dict[str, Any]:
-    """How a training drew its validation rows from a list without any, so that no row it learnt from is judged.
-
-    Args:
-        model_dir: whose card says so.
-        seed: of the draw, where the card does not say it.
-        validation_fraction: share of the patients, where the card does not say it; 0.1 where None.
-
-    Returns:
-        ``seed`` and ``validation_fraction``.
-
-    Raises:
-        ValueError: When another share is given than the training's.
-    """
-    path = Path(model_dir) / OWN_CARD
-    trained = json.loads(path.read_text(encoding="utf-8")).get("split", {}) if path.is_file() else {}
-    given = 0.1 if validation_fraction is None else validation_fraction
-    split = {"seed": seed, "validation_fraction": given} | trained
-    if validation_fraction not in (None, split["validation_fraction"]):
-        raise ValueError(
-            f"validation_fraction must be the training's {split['validation_fraction']}, got {validation_fraction}: "
-            f"other rows would be judged than those that the model in {model_dir} did not learn from; leave it out."
-        )
-    return split
 
 
 def load_encoder(model_dir: str | os.PathLike, device: str | torch.device = "cpu") -> ImageTextEncoder:

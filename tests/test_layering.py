@@ -61,6 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("monai.bundle", "monai_unimedi.data", "monai_unimedi.inferers", "monai_unimedi.networks"),
         "monai_unimedi.root_cause",
     },
+    "card": {"monai_unimedi.networks.pretrained"},
     "prompted_head": {"monai_unimedi.encoder", "monai_unimedi.inferers"},
     "zoo": {
         *("monai.bundle", "safetensors", "packaging", "onnx", "onnxruntime", "onnxscript"),
