@@ -38,6 +38,7 @@ def test_rows_are_options_of_the_bundle(repository: Path) -> None:
             base, *below = key.split("#")
             assert base in config, name
             assert below or config[base] != value, f"{name} is the default"
+            assert not (below and isinstance(value, bool)), f"{name}: a word below a network's name is never false"
 
 
 def test_plan_goes_seed_by_seed() -> None:
