@@ -313,7 +313,7 @@ def test_what_the_weights_have_learnt_is_not_judged_on() -> None:
     assert split_cases(["a", "b"], 0.25, None, ["a", "b"]) == split_cases(["a", "b"], 0.25)
 
 
-def test_published_weights_remember_what_they_learnt(encoder_dir: Path, tmp_path: Path) -> None:
+def test_published_weights_remember_what_they_learnt(tmp_path: Path) -> None:
     from unimedi_label.weights import BundleWeights
 
     weights = BundleWeights(tmp_path, tmp_path)
@@ -324,15 +324,13 @@ def test_published_weights_remember_what_they_learnt(encoder_dir: Path, tmp_path
     assert weights.split() == {"trained": ["a", "d"], "judged": ["c"]}
 
 
-def test_training_reads_the_numbers_that_its_masks_have(
-    client: Any, save_label: Any, instance: Any, monkeypatch: Any, tmp_path: Path
-) -> None:
+def test_training_reads_the_numbers_that_its_masks_have(encoder_dir: Path, monkeypatch: Any, tmp_path: Path) -> None:
     """The network's owner may have 0 and 255."""
     from unimedi_label import training
     from unimedi_label.weights import BundleWeights
 
     bundle = Path(__file__).resolve().parents[2] / "bundles" / "segmentation_3d"
-    weights = BundleWeights(tmp_path / "w", bundle, instance.cases.model_dir, ["opacity"])
+    weights = BundleWeights(tmp_path / "w", bundle, encoder_dir, ["opacity"])
     weights.ensure()
     card = json.loads(weights.card.read_text())
     card["sizes"]["class_values"] = [0, 255]
