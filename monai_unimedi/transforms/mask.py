@@ -43,7 +43,7 @@ class MaskToChannels(Transform):
             raise ValueError(f"A mask must be (1, X, Y) or (1, X, Y, Z), got shape {tuple(mask.shape)}.")
         numbers = convert_to_tensor(mask, track_meta=False).to(torch.int32)
         shape = (-1, *[1] * (numbers.ndim - 1))
-        values = torch.tensor(self.values, dtype=torch.int32).reshape(shape)
+        values = torch.tensor(self.values, dtype=torch.int32, device=numbers.device).reshape(shape)
         channels = numbers == values if self.is_exclusive else (numbers >> values) & 1
         return convert_to_dst_type(channels.float(), mask, dtype=torch.float32)[0]
 

@@ -34,6 +34,14 @@ def test_numbers_become_one_channel_each_and_come_back() -> None:
     assert ScoresToMask([0, 300], is_exclusive=True)(channels[:2]).dtype == torch.int32
 
 
+@pytest.mark.parametrize("is_exclusive", [True, False])
+def test_masks_and_scores_are_converted_on_their_own_device(is_exclusive: bool) -> None:
+    mask = MetaTensor(torch.zeros(1, 4, 3, dtype=torch.uint8, device="meta"))
+    channels = MaskToChannels([0, 1], is_exclusive)(mask)
+    assert (channels.device.type, channels.shape) == ("meta", (2, 4, 3))
+    assert ScoresToMask([0, 1], is_exclusive)(channels).device.type == "meta"
+
+
 def test_dictionary_form_agrees_and_keeps_the_affine() -> None:
     affine = torch.diag(torch.tensor([2.0, 2.0, 3.0, 1.0], dtype=torch.float64))
     mask = MetaTensor(torch.randint(0, 4, (1, 3, 3, 3)).float(), affine=affine)
