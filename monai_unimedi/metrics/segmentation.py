@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class MaskFigures:
     """Figures of one case; call it with a decollated output of an evaluator.
 
     Args:
-        to_channels: a mask of numbers or bits (1, X, Y[, Z]) to (C, X, Y[, Z]), 0 or 1.
+        to_channels: whose ``one_by_one`` takes a mask of numbers or bits (1, X, Y[, Z]) to C masks (X, Y[, Z]), bool;
+            as ``MaskToChannels``.
         has_background: whether channel 0 is the background, which gets no figures.
         pred_key: the predicted mask.
         label_key: the true mask on the same grid; its affine, or else 1 (pixels), gives the spacing in mm.
@@ -58,25 +60,30 @@ class MaskFigures:
         Raises:
             ValueError: When prediction and truth differ in shape.
         """
-        pred, label = self._channels(case[self.pred_key]), self._channels(case[self.label_key])
+        pred, label = (torch.as_tensor(case[key]).as_subclass(Tensor).cpu() for key in (self.pred_key, self.label_key))
         if pred.shape != label.shape:
             raise ValueError(
                 f"Case {case.get('id')!r}: prediction and mask must have one shape, got {tuple(pred.shape[1:])} and "
                 f"{tuple(label.shape[1:])}."
             )
         spacing = _spacing(case[self.label_key], pred.ndim - 1)
+        pairs = islice(zip(self.to_channels.one_by_one(pred), self.to_channels.one_by_one(label)), self.first, None)
+        figures = [self._figures(*pair, spacing) for pair in pairs]
         return {
             "id": str(case.get("id", "")),
             "patient": str(case.get("patient", case.get("id", ""))),
-            "dice": compute_dice(pred[None], label[None], ignore_empty=True)[0].double(),
-            "dice_all": compute_dice(pred[None], label[None], ignore_empty=False)[0].double(),
-            "hd95": torch.stack([self._distance(p, t, spacing) for p, t in zip(pred, label)]),
-            "voxels": label.flatten(1).sum(1).double(),
-            "predicted_voxels": pred.flatten(1).sum(1).double(),
+            **{key: torch.stack([one[key] for one in figures]).double() for key in figures[0]},
         }
 
-    def _channels(self, mask: Any) -> Tensor:
-        return torch.as_tensor(self.to_channels(mask)).as_subclass(Tensor)[self.first :].cpu()
+    def _figures(self, pred: Tensor, label: Tensor, spacing: Sequence[float]) -> dict[str, Tensor]:
+        """Of one class, masks (X, Y[, Z]) bool."""
+        return {
+            "dice": compute_dice(pred[None, None], label[None, None], ignore_empty=True)[0, 0],
+            "dice_all": compute_dice(pred[None, None], label[None, None], ignore_empty=False)[0, 0],
+            "hd95": self._distance(pred, label, spacing),
+            "voxels": label.sum(),
+            "predicted_voxels": pred.sum(),
+        }
 
     def _distance(self, pred: Tensor, label: Tensor, spacing: Sequence[float]) -> Tensor:
         if not (pred.any() and label.any()):
@@ -90,9 +97,9 @@ class MaskFigures:
 
 def _common_box(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Both masks cut to the box round them, one voxel wider: distances stay, a large CT takes a moment."""
-    places = torch.nonzero((one > 0) | (other > 0))
-    low, high = (places.amin(0) - 1).clamp(min=0).tolist(), (places.amax(0) + 2).tolist()
-    box = tuple(slice(a, b) for a, b in zip(low, high))
+    either, axes = one | other, range(one.ndim)
+    places = [torch.nonzero(either.amax([a for a in axes if a != axis])) for axis in axes]
+    box = tuple(slice(max(int(place[0]) - 1, 0), int(place[-1]) + 2) for place in places)
     return one[box], other[box]
 
 

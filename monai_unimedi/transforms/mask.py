@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import torch
 from monai.config import KeysCollection
@@ -39,13 +39,15 @@ class MaskToChannels(Transform):
         Raises:
             ValueError: When the mask has several channels.
         """
+        return convert_to_dst_type(torch.stack(list(self.one_by_one(mask))), mask, dtype=torch.float32)[0]
+
+    def one_by_one(self, mask: NdarrayOrTensor) -> Iterator[torch.Tensor]:
+        """The same channels one after another, (X, Y[, Z]) bool, for volumes of which all at once take gigabytes."""
         if mask.shape[0] != 1:
             raise ValueError(f"A mask must be (1, X, Y) or (1, X, Y, Z), got shape {tuple(mask.shape)}.")
-        numbers = convert_to_tensor(mask, track_meta=False).to(torch.int32)
-        shape = (-1, *[1] * (numbers.ndim - 1))
-        values = torch.tensor(self.values, dtype=torch.int32, device=numbers.device).reshape(shape)
-        channels = numbers == values if self.is_exclusive else (numbers >> values) & 1
-        return convert_to_dst_type(channels.float(), mask, dtype=torch.float32)[0]
+        numbers = convert_to_tensor(mask, track_meta=False)[0].to(torch.int32)
+        for value in self.values:
+            yield numbers == value if self.is_exclusive else ((numbers >> value) & 1).bool()
 
 
 class ScoresToMask(Transform):

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+from monai.metrics.meandice import compute_dice
 
 from monai_unimedi.metrics.segmentation import MaskFigures, summarize_segmentation, write_cases
 from monai_unimedi.transforms import MaskToChannels
@@ -53,6 +55,31 @@ def test_background_of_exclusive_classes_gets_no_figure() -> None:
     found = MaskFigures(MaskToChannels([0, 7], True), True)(case(pred, label))
     assert found["dice"].tolist() == [1.0]
     assert found["hd95"].tolist() == [0.0]
+
+
+class OneByOne(MaskToChannels):
+    def __call__(self, mask: Any) -> Any:
+        raise MemoryError("All channels at once.")
+
+
+@pytest.mark.parametrize("is_exclusive", [True, False])
+def test_one_channel_at_a_time_gives_the_figures_of_all_at_once(is_exclusive: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pred, label = (torch.randint(0, 4, (1, 9, 8, 7), generator=generator, dtype=torch.uint8) for _ in range(2))
+    values = [0, 1, 3] if is_exclusive else [0, 1, 2]
+    found = MaskFigures(OneByOne(values, is_exclusive), is_exclusive)(case(pred, label, (1.0, 2.0, 3.0)))
+    first, convert = int(is_exclusive), MaskToChannels(values, is_exclusive)
+    p, t = (torch.as_tensor(convert(mask))[first:] for mask in (pred, label))
+    for key, is_ignored in (("dice", True), ("dice_all", False)):
+        plain = compute_dice(p[None], t[None], ignore_empty=is_ignored)[0].double()
+        assert torch.equal(found[key].nan_to_num(-1.0), plain.nan_to_num(-1.0))
+    both = p.flatten(1).any(1) & t.flatten(1).any(1)
+    spacing = [1.0, 2.0, 3.0]
+    distance = compute_hausdorff_distance(p[None, both], t[None, both], True, percentile=95.0, spacing=spacing)[0]
+    assert torch.equal(found["hd95"][both], distance.double())
+    assert found["hd95"][~both].isnan().all()
+    assert torch.equal(found["voxels"], t.flatten(1).sum(1).double())
+    assert torch.equal(found["predicted_voxels"], p.flatten(1).sum(1).double())
 
 
 def test_summary_keeps_positives_and_all_apart_and_counts() -> None:
