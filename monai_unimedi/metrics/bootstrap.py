@@ -2,7 +2,8 @@
 """95 % intervals by resampling cases, without a Python loop over the resamples.
 
 A resample is a row of case weights: how often each case was drawn. Every statistic is written once for
-weighted cases, so one matrix product stands for a thousand resamples; weights of one give the value itself.
+weighted cases, so one matrix product stands for a thousand resamples (a block of them where there are many cases);
+weights of one give the value itself.
 """
 
 from __future__ import annotations
@@ -12,9 +13,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["Figure", "bootstrap_interval", "bootstrap_statistic", "weighted_auroc", "weighted_mean"]
+__all__ = [
+    "Figure",
+    "bootstrap_draws",
+    "bootstrap_interval",
+    "bootstrap_statistic",
+    "percentile_figure",
+    "weighted_auroc",
+    "weighted_mean",
+]
 
 Figure = dict[str, float | int]
+_WEIGHTS_AT_ONCE = 1 << 22  # of a block of resamples: 34 MB, of which a statistic makes up to eight copies
 
 
 def bootstrap_interval(values: Tensor, num_resamples: int = 1000, seed: int = 0) -> Figure:
@@ -49,8 +59,8 @@ def bootstrap_statistic(
     """A statistic of weighted cases with its 95 % percentile interval over cases.
 
     Args:
-        statistic: from case weights (R, N) float64 to R values. Resamples on which it is undefined (NaN, such
-            as an AUROC without positives) are left out of the interval.
+        statistic: from case weights (R, N) float64 to R values, each of its own row. Resamples on which it is
+            undefined (NaN, such as an AUROC without positives) are left out of the interval.
         num_cases: N, all cases that are drawn from.
         num_resamples: R, how many times the N cases are drawn with replacement.
         seed: of the draws.
@@ -62,16 +72,36 @@ def bootstrap_statistic(
     Raises:
         ValueError: When there is no case, or the statistic is undefined on all of them.
     """
+    draws = bootstrap_draws(statistic, num_cases, num_resamples, seed)
+    value = float(statistic(torch.ones(1, num_cases, dtype=torch.float64))[0])
+    return percentile_figure(value, draws, num_cases if count is None else count)
+
+
+def bootstrap_draws(
+    statistic: Callable[[Tensor], Tensor], num_cases: int, num_resamples: int = 1000, seed: int = 0
+) -> Tensor:
+    """A statistic on every resample, a few hundred megabytes of weights at a time; arguments as those of
+    `bootstrap_statistic`.
+
+    Returns:
+        (R,), NaN where it is undefined.
+    """
     if num_cases < 1:
         raise ValueError("A figure must have at least one case, got none: leave this figure out.")
-    value = float(statistic(torch.ones(1, num_cases, dtype=torch.float64))[0])
+    generator = torch.Generator().manual_seed(seed)
+    rows = max(1, _WEIGHTS_AT_ONCE // num_cases)
+    counts = [min(rows, num_resamples - first) for first in range(0, num_resamples, rows)]
+    return torch.cat([statistic(_draw_weights(num_cases, count, generator)) for count in counts])
+
+
+def percentile_figure(value: float, draws: Tensor, count: int) -> Figure:
+    """A value with the 95 % percentile interval of its resamples (R,), those that are NaN left out."""
     if value != value:
-        raise ValueError(f"The statistic must be defined on the whole set, got NaN for {num_cases} cases.")
-    draws = statistic(_draw_weights(num_cases, num_resamples, seed))
+        raise ValueError(f"The statistic must be defined on the whole set, got NaN for {count} cases.")
     low, high = torch.quantile(
         draws[~draws.isnan()], torch.tensor([0.025, 0.975], dtype=draws.dtype)
     ).tolist()
-    return {"value": value, "low": low, "high": high, "count": num_cases if count is None else count}
+    return {"value": value, "low": low, "high": high, "count": count}
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
@@ -123,8 +153,7 @@ def _one_auroc(scores: Tensor, is_present: Tensor, weights: Tensor) -> Tensor:
     return won / (present.sum(dim=1) * absent.sum(dim=1))
 
 
-def _draw_weights(num_cases: int, num_resamples: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
+def _draw_weights(num_cases: int, num_resamples: int, generator: torch.Generator) -> Tensor:
     drawn = torch.randint(num_cases, (num_resamples, num_cases), generator=generator)
     weights = torch.zeros(num_resamples, num_cases, dtype=torch.float64)
     return weights.scatter_add_(1, drawn, torch.ones_like(weights))

@@ -14,7 +14,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, weighted_mean
+from monai_unimedi.metrics.bootstrap import (
+    Figure,
+    bootstrap_draws,
+    bootstrap_statistic,
+    percentile_figure,
+    weighted_mean,
+)
 
 __all__ = ["brier_figure", "calibration_error", "calibration_figure"]
 
@@ -60,13 +66,9 @@ def calibration_figure(logits: Tensor, label: Tensor, num_resamples: int = 1000,
         columns = [(p, label[:, index]) for draw in probability for index, p in enumerate(draw.unbind(dim=1))]
         return torch.stack([calibration_error(*column, weights) for column in columns]).mean(dim=0)
 
-    value = error(torch.ones(1, len(label), dtype=torch.float64))
-
-    def centred(weights: Tensor) -> Tensor:
-        found = error(weights)
-        return (found - found.mean() + value).clamp(min=0)
-
-    return bootstrap_statistic(centred, len(label), num_resamples, seed)
+    value = float(error(torch.ones(1, len(label), dtype=torch.float64))[0])
+    draws = bootstrap_draws(error, len(label), num_resamples, seed)
+    return percentile_figure(value, (draws - draws.mean() + value).clamp(min=0), len(label))
 
 
 def brier_figure(logits: Tensor, label: Tensor, num_resamples: int = 1000, seed: int = 0) -> Figure:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from monai_unimedi.metrics import bootstrap
 from monai_unimedi.metrics.bootstrap import (
     bootstrap_interval,
     bootstrap_statistic,
@@ -104,3 +105,22 @@ def test_bootstrap_statistic_equals_a_loop_over_resamples() -> None:
     draws = torch.randint(30, (200, 30), generator=torch.Generator().manual_seed(5)).numpy()
     loop = [roc_auc_score(label[rows, 0], scores[rows, 0]) for rows in draws]
     assert [figure["low"], figure["high"]] == pytest.approx(list(np.quantile(loop, [0.025, 0.975])))
+
+
+@pytest.mark.parametrize("at_once", [1, 90, 1000, 10**6])
+def test_blocks_of_resamples_give_what_all_at_once_give(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    scores, label = torch.rand(30, 1, generator=generator).double(), torch.arange(30)[:, None] % 2
+    drawn = torch.randint(30, (200, 30), generator=torch.Generator().manual_seed(5))
+    weights = torch.stack([rows.bincount(minlength=30) for rows in drawn]).double()
+    seen = []
+
+    def statistic(given: torch.Tensor) -> torch.Tensor:
+        seen.append(given)
+        return weighted_auroc(scores, label, given)[:, 0]
+
+    monkeypatch.setattr(bootstrap, "_WEIGHTS_AT_ONCE", at_once)
+    draws = bootstrap.bootstrap_draws(statistic, 30, num_resamples=200, seed=5)
+    assert torch.equal(torch.cat(seen), weights)
+    assert max(block.numel() for block in seen) <= max(at_once, 30)
+    assert torch.equal(draws, weighted_auroc(scores, label, weights)[:, 0])

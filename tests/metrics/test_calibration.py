@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from monai_unimedi.metrics import bootstrap
 from monai_unimedi.metrics.calibration import brier_figure, calibration_error, calibration_figure
 
 
@@ -53,6 +54,13 @@ def test_interval_lies_round_the_value_though_resamples_are_biased() -> None:
     below, above = figure["value"] - figure["low"], figure["high"] - figure["value"]
     assert figure["low"] >= 0 and 0.6 < below / above < 1.6
     assert figure["count"] == 200
+
+
+def test_interval_does_not_depend_on_the_blocks_of_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = drawn(60, 1.0)
+    whole = calibration_figure(*case)
+    monkeypatch.setattr(bootstrap, "_WEIGHTS_AT_ONCE", 60 * 7)
+    assert calibration_figure(*case) == pytest.approx(whole)
 
 
 def test_brier_score_is_the_mean_square() -> None:
