@@ -18,6 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from monai_unimedi.data.masks import MASK, PICTURES, MaskClasses, mask_classes
+from monai_unimedi.transforms.affines import NEAR_VOXELS, corners_apart
 from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray
 
@@ -25,7 +26,6 @@ __all__ = ["check_masks"]
 
 logger = logging.getLogger(__name__)
 _LISTED = 10
-_NEAR = 0.1  # voxels that the corners of mask and image may lie apart
 
 Row = Mapping[str, Any]
 
@@ -165,8 +165,8 @@ def _misfits(mask: Mask, image: str, spatial_dims: int) -> list[str]:
         return [f"the mask is {_sizes(mask.shape)}, the image {_sizes(shape)}"]
     if mask.affine is None or affine is None:
         return []
-    apart = _corners_apart(mask.affine, affine, shape)
-    return [f"mask and image lie up to {apart:.3g} voxels apart: their affines differ"] * (apart > _NEAR)
+    apart = corners_apart(mask.affine, affine, shape)
+    return [f"mask and image lie up to {apart:.3g} voxels apart: their affines differ"] * (apart > NEAR_VOXELS)
 
 
 def _channels(values: Iterable[int], classes: MaskClasses) -> tuple[set[int], list[int]]:
@@ -208,13 +208,6 @@ def _geometry(path: str, spatial_dims: int) -> tuple[tuple[int, ...], np.ndarray
             return image.size, None
     tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
     return (int(tags.Columns), int(tags.Rows)), None
-
-
-def _corners_apart(one: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
-    """Largest distance of the grids' corners, in voxels of the smallest spacing."""
-    corners = np.array([[x, y, z, 1] for x in (0, shape[0] - 1) for y in (0, shape[1] - 1) for z in (0, shape[2] - 1)])
-    distance = np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1).max()
-    return float(distance / np.linalg.norm(other[:3, :3], axis=0).min())
 
 
 def _sizes(shape: Sequence[int]) -> str:

@@ -88,6 +88,25 @@ def test_mask_stays_a_mask_on_the_image_grid() -> None:
     assert np.allclose(result["lesion_mask"].affine, result["image"].affine)
 
 
+@pytest.mark.parametrize(
+    ("depth", "of_image", "of_mask"),
+    [(101, 1.0, 1.0000001), (101, 1.0000001, 1.0), (1001, 1.99905, 1.9989)],
+)
+def test_mask_whose_affine_is_rounded_follows_its_image(depth: int, of_image: float, of_mask: float) -> None:
+    image, mask = (volume(np.ones((1, 4, 4, depth)), (2, 2, spacing)) for spacing in (of_image, of_mask))
+    affine = mask.affine.clone()
+    result = ResampleVolumed(["image", "label"], (2, 2, 2), ["area", "nearest"])({"image": image, "label": mask})
+    assert result["label"].shape == result["image"].shape == ResampleVolume((2, 2, 2))(image).shape
+    assert ResampleVolume((2, 2, 2))(mask).shape != result["image"].shape
+    assert torch.equal(mask.affine, affine)
+
+
+def test_mask_of_another_place_keeps_its_own_affine() -> None:
+    image, mask = volume(np.ones((1, 4, 4, 20)), (2, 2, 1)), volume(np.ones((1, 4, 4, 20)), (2, 2, 4))
+    result = ResampleVolumed(["image", "label"], (2, 2, 2), ["area", "nearest"])({"image": image, "label": mask})
+    assert (result["image"].shape[3], result["label"].shape[3]) == (10, 40)
+
+
 def test_array_and_dictionary_agree() -> None:
     image = volume(np.random.rand(1, 9, 8, 7))
     assert torch.equal(
