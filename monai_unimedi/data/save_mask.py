@@ -17,21 +17,9 @@ from PIL import Image
 __all__ = ["MaskWriter"]
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".dcm")
-IMAGE_SUFFIXES = (
-    ".nii.gz",
-    ".nii",
-    ".nrrd",
-    ".nhdr",
-    ".mha",
-    ".mhd",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".tiff",
-    ".tif",
-    ".dcm",
-)
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", ".tiff", ".tif", ".dcm")
+MAX_GREY = 2**16 - 1  # of a PNG
 MM3_PER_ML = 1000.0
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -77,7 +65,8 @@ class MaskWriter:
         """Looks at the images' paths before the first is read, and writes ``labels.json``.
 
         Raises:
-            ValueError: When DICOM SEGs are asked for images that are no folders of slices; names them.
+            ValueError: When DICOM SEGs are asked for images that are no folders of slices; names them. When a class of
+                X-rays has a number that no PNG holds.
         """
         files = [str(row["image"]) for row in rows if not Path(row["image"]).is_dir()]
         if self.extension == ".dcm" and files:
@@ -85,6 +74,11 @@ class MaskWriter:
             raise ValueError(
                 f"A DICOM SEG must refer to a folder of DICOM slices, {', '.join(files[:3])}{more} are none; write "
                 ".nii.gz or .nrrd, or give --images with the folders alone."
+            )
+        if max(self.values) > MAX_GREY and any(not file.lower().endswith(VOLUME_SUFFIXES) for file in files):
+            raise ValueError(
+                f"The masks of X-rays are PNG files, whose numbers must be {MAX_GREY} at most, got {max(self.values)}; "
+                "give the classes smaller numbers in the datalist's labels and its masks, and train again."
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         meaning = "number" if self.is_exclusive else "bit"
@@ -148,7 +142,8 @@ class MaskWriter:
 
     def _write(self, path: Path, array: np.ndarray, affine: np.ndarray | None, source: Path) -> None:
         if affine is None:
-            Image.fromarray(np.ascontiguousarray(array.T)).save(path, format="PNG")
+            grey = array if array.dtype == np.uint8 else array.astype(np.uint16)
+            Image.fromarray(np.ascontiguousarray(grey.T)).save(path, format="PNG")
         elif path.name.endswith(".dcm"):
             from monai_unimedi.data.dicom_seg import write_dicom_seg
 

@@ -14,9 +14,10 @@ import pytest
 import SimpleITK
 import torch
 from monai.data import MetaTensor
+from PIL import Image
 
 from monai_unimedi.data.save_mask import MaskWriter
-from monai_unimedi.transforms import LoadVolumed
+from monai_unimedi.transforms import LoadVolumed, LoadXray
 from tests.data.broken_inputs import series
 
 
@@ -42,6 +43,23 @@ def test_table_and_labels_say_what_the_files_hold(tmp_path: Path) -> None:
     assert labels == {"meaning": "bit", "labels": {"0": "nodule", "1": "effusion"}}
     assert all((tmp_path / row["file"]).is_file() for row in rows)
     assert not list(tmp_path.rglob(".part*"))
+
+
+def test_number_above_255_of_an_x_ray_is_a_png_of_16_bits(tmp_path: Path) -> None:
+    row = {**xray_case("a.png"), "pred": torch.zeros(1, 6, 4, dtype=torch.int32)}
+    row["pred"][0, 1:3, 1] = 40000
+    (found,) = MaskWriter(tmp_path, ["background", "lung"], [0, 40000], True)(row)
+    assert found["voxels"] == 2
+    assert np.array_equal(np.asarray(Image.open(tmp_path / found["file"])).T, row["pred"][0].numpy())
+    mask = LoadXray(voi="ignore")(tmp_path / found["file"])
+    assert np.array_equal(mask.numpy(), row["pred"].numpy())
+
+
+def test_number_that_no_png_holds_is_refused_before_the_first_x_ray(tmp_path: Path) -> None:
+    writer = MaskWriter(tmp_path / "out", ["background", "lung"], [0, 70000], True)
+    with pytest.raises(ValueError, match="must be 65535 at most, got 70000"):
+        writer.start([{"image": "/a/x.nii.gz"}, {"image": "/a/x.dcm"}])
+    writer.start([{"image": "/a/x.nii.gz"}, {"image": str(tmp_path)}])
 
 
 def test_unknown_extension_is_refused(tmp_path: Path) -> None:
