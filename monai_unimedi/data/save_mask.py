@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,12 @@ class MaskWriter:
         return [(name, int((array >> value & 1).sum())) for name, value in pairs]
 
     def _path(self, name: str, extension: str) -> Path:
-        """Where the mask goes; two images that differ in their suffix alone keep it."""
+        """Where the mask goes; two images that differ in their suffix alone keep it, and what is left is numbered."""
         safe = "/".join(part for part in Path(name).as_posix().split("/") if part not in ("", ".", ".."))
         suffix = next((end for end in IMAGE_SUFFIXES if safe.lower().endswith(end)), "")
         stem = safe.removesuffix(safe[len(safe) - len(suffix) :]) if suffix else safe
-        if self._taken.setdefault(stem, name) != name:
-            stem = safe
+        names = chain((stem, safe), (f"{safe}_{number}" for number in count(2)))
+        stem = next(free for free in names if self._taken.setdefault(free, name) == name)
         return self.folder / "masks" / f"{stem}_seg{extension}"
 
     def _write(self, path: Path, array: np.ndarray, affine: np.ndarray | None, source: Path) -> None:

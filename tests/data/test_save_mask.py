@@ -45,6 +45,15 @@ def test_table_and_labels_say_what_the_files_hold(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".part*"))
 
 
+def test_no_mask_takes_the_place_of_another(tmp_path: Path) -> None:
+    writer = MaskWriter(tmp_path, ["nodule"], [0], False)
+    names = ["../a.png", "../../a.png", "a.png", "./a.png", "../a.png"]
+    files = [writer(xray_case(name))[0]["file"] for name in names]
+    assert files == [
+        "masks/a_seg.png", "masks/a.png_seg.png", "masks/a.png_2_seg.png", "masks/a.png_3_seg.png", "masks/a_seg.png",
+    ]  # fmt: skip
+
+
 def test_number_above_255_of_an_x_ray_is_a_png_of_16_bits(tmp_path: Path) -> None:
     row = {**xray_case("a.png"), "pred": torch.zeros(1, 6, 4, dtype=torch.int32)}
     row["pred"][0, 1:3, 1] = 40000
