@@ -34,6 +34,7 @@ _TAGS = (
 _SORT = "python -m monai_unimedi prepare dicom sorts such folders into series"
 _EVEN = 0.1  # slice spacings that a slice may lie off its place: positions are often rounded to 0.1 mm
 _TILT = 0.2  # degrees between the stack's direction and the slices' normal; 1 mm over 300 mm
+_SHIFT = 0.2  # mm that a slice may lie beside the stack's line, or half a pixel where that is more
 _UNIT = 1e-3  # how far the axes' lengths and angles may be from right
 
 
@@ -56,8 +57,8 @@ def read_series(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         ValueError: When the folder holds no slices or several series; when a file is broken; when slices
-            differ in size, spacing or direction, lie on one another, leave a gap, are unevenly spaced or
-            sheared by a tilted gantry.
+            differ in size, spacing or direction, lie on one another, leave a gap, are unevenly spaced, shifted
+            sideways or sheared by a tilted gantry.
     """
     slices = _slices(folder)
     _check_one_series(slices)
@@ -168,6 +169,7 @@ def _ordered(slices: Sequence[_Slice]) -> tuple[list[_Slice], np.ndarray]:
     step = _check_steps(heights[order])
     _check_tilt(positions[order[-1]] - positions[order[0]], normal)
     row_spacing, column_spacing = _numbers(slices[0], "PixelSpacing")
+    _check_shifts(positions[order], heights[order], max(_SHIFT, min(row_spacing, column_spacing) / 2))
     affine = np.eye(4)
     affine[:3, :3] = np.stack([across * column_spacing, down * row_spacing, normal * step], axis=1)
     affine[:3, 3] = positions[order[0]]
@@ -207,6 +209,17 @@ def _check_tilt(way: np.ndarray, normal: np.ndarray) -> None:
         raise ValueError(
             f"The slices must lie straight above one another, the gantry was tilted by {tilt:.1f} degrees; "
             "convert the series with a tool that corrects the tilt."
+        )
+
+
+def _check_shifts(positions: np.ndarray, heights: np.ndarray, limit: float) -> None:
+    """Positions (N, 3) in order, mm, against the line from the first to the last."""
+    along = (heights - heights[0]) / (heights[-1] - heights[0])
+    shifts = np.linalg.norm(positions - positions[0] - along[:, None] * (positions[-1] - positions[0]), axis=1)
+    if shifts.max() > limit:
+        raise ValueError(
+            f"The slices must lie straight above one another, {int((shifts > limit).sum())} of {len(shifts)} lie up to "
+            f"{shifts.max():.1f} mm beside the line from the first to the last; resample the series to one grid first."
         )
 
 

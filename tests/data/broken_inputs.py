@@ -268,6 +268,11 @@ def tilted(slices: list[pydicom.Dataset]) -> None:
         data.ImagePositionPatient = [-40.0, -36.0 + 1.5 * number, 10.0 + SPACING[2] * number]
 
 
+def shifted(slices: list[pydicom.Dataset]) -> None:
+    for number, data in enumerate(slices):
+        data.ImagePositionPatient = [-40.0, -36.0 + 4.0 * (5 <= number < 8), 10.0 + SPACING[2] * number]
+
+
 def uneven(slices: list[pydicom.Dataset]) -> None:
     for number, data in enumerate(slices):
         data.ImagePositionPatient = [-40.0, -36.0, 10.0 + SPACING[2] * number + 1.2 * (number % 2)]
@@ -473,6 +478,7 @@ BROKEN: dict[str, Broken] = {
     "window beside the values": Broken(empty_window, "error", "opens", "one grey level"),
     "missing slices": Broken(a_series(missing_slices), "error", "opens", "about 3 are missing in 1 gaps"),
     "two series": Broken(a_series(two_series), "error", "opens", "one series, it holds 2 of 7 and 5 files"),
+    "shifted slices": Broken(a_series(shifted), "error", "opens", "3 of 12 lie up to 4.0 mm beside the line"),
     "tilted gantry": Broken(a_series(tilted), "error", "opens", "tilted by 16.7 degrees"),
     "uneven spacing": Broken(a_series(uneven), "error", "opens", "evenly spaced"),
     "mixed sizes": Broken(a_series(mixed_sizes), "error", "opens", "must have one size"),

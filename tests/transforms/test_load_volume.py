@@ -22,6 +22,7 @@ REFUSED = [
     "missing slices",
     "two series",
     "tilted gantry",
+    "shifted slices",
     "uneven spacing",
     "mixed sizes",
     "duplicated uid",
@@ -118,7 +119,8 @@ def test_order_of_files_does_not_count_and_other_files_are_passed_over(tmp_path:
 def test_positions_rounded_to_a_tenth_of_a_millimetre_are_even_enough(tmp_path: Path) -> None:
     def rounded(slices: list[pydicom.Dataset]) -> None:
         for number, data in enumerate(slices):
-            data.ImagePositionPatient = [-40.0, -36.0, round(1.25 * number, 1)]
+            data.PixelSpacing = [0.2, 0.2]
+            data.ImagePositionPatient = [-40.0, -36.0 + 0.1 * (number % 3 == 1), round(1.25 * number, 1)]
 
     a_series(rounded)(tmp_path, "ct")
     assert float(LoadVolume()(tmp_path / "ct").affine[2, 2]) == pytest.approx(1.25, abs=0.01)
