@@ -79,15 +79,16 @@ def write_dicom_seg(
 
 
 def _slices(series: Path, affine: np.ndarray, depth: int) -> list[pydicom.Dataset]:
-    """Headers of the slices in the order of the grid's last axis."""
+    """Headers of the slices in the order of the grid's last axis, found by their heights: the reader allows a little
+    tilt, which over many slices is more than a voxel."""
     to_grid = np.linalg.inv(_LPS_TO_RAS @ affine)
     found: dict[int, pydicom.Dataset] = {}
     for file in sorted(path for path in series.iterdir() if path.is_file() and is_dicom(path)):
         header = pydicom.dcmread(file, stop_before_pixels=True)
         if "ImagePositionPatient" in header:
-            place = to_grid @ np.array([*(float(v) for v in header.ImagePositionPatient), 1.0])
-            if np.abs(place[:3] - [0, 0, round(place[2])]).max() < 0.1 and 0 <= round(place[2]) < depth:
-                found[round(place[2])] = _completed(header, float(np.linalg.norm(affine[:3, 2])))
+            place = round((to_grid @ np.array([*(float(v) for v in header.ImagePositionPatient), 1.0]))[2])
+            if 0 <= place < depth:
+                found[place] = _completed(header, float(np.linalg.norm(affine[:3, 2])))
     if sorted(found) != list(range(depth)):
         raise ValueError(f"{series.name!r} must hold a file for each of {depth} slices, found {len(found)}.")
     return [found[index] for index in range(depth)]

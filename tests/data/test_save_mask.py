@@ -125,6 +125,28 @@ def test_dicom_seg_of_one_class_is_a_volume_on_the_series_grid_for_simpleitk(tmp
     assert places == true
 
 
+def test_dicom_seg_takes_the_tilt_and_the_spacing_that_the_reader_takes(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+
+    def nearly_straight(slices: list[pydicom.Dataset]) -> None:
+        with_frame(slices)
+        for number, data in enumerate(slices):
+            height = 5.0 * number + 0.4 * (number == 5)
+            data.PixelSpacing = [0.5, 0.5]
+            data.ImagePositionPatient = [-40.0, -36.0 + 0.003 * height, height]
+
+    path = tmp_path / series(tmp_path, "ct", nearly_straight)["image"]
+    image: Any = LoadVolumed("image")({"image": str(path)})["image"]
+    mask = torch.zeros(image.shape, dtype=torch.uint8)
+    mask[0, 3:9, 4:7, 11] = 1
+    writer = MaskWriter(tmp_path / "out", ["a"], [0], False, ".dcm")
+    (row,) = writer({"id": "ct", "pred": MetaTensor(mask, affine=image.affine), "image": image})
+    found = pydicom.dcmread(tmp_path / "out" / row["file"])
+    (frame,) = np.flatnonzero(found.pixel_array.any((1, 2)))
+    position = found.PerFrameFunctionalGroupsSequence[frame].PlanePositionSequence[0].ImagePositionPatient
+    assert [float(number) for number in position] == pytest.approx([-40.0, -35.835, 55.0])
+
+
 def test_dicom_seg_of_another_file_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
     case = {
