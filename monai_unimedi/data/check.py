@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that can be known about datalists before a training starts, as one table of findings.
 
-Every image is opened once, by the reader that the training uses, in processes of its own where there are
-many; of each only a few numbers and two hashes are kept. Findings name rows by id; report texts and header
-fields stay out of them.
+Every image is opened once, however many rows it has, by the reader that the training uses, in processes of its own
+where there are many; of each only a few numbers and two hashes are kept. Findings name rows by id; report texts and
+header fields stay out of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from monai_unimedi.data.check_across import check_dimensions, check_images_twice, check_patients
+from monai_unimedi.data.check_across import check_dimensions, check_files_twice, check_images_twice, check_patients
 from monai_unimedi.data.check_image import ImageFacts, inspect_image
 from monai_unimedi.data.check_rows import CheckRow, Finding, check_form, read_rows, without_fractions
 from monai_unimedi.data.check_text import check_reports, language_counts
@@ -79,16 +79,19 @@ def check_datalists(
         if different:
             findings += check_reports(different, tokenizer, language_of)
     shown = [row for row in once if isinstance(row.content.get("image"), str)]
-    facts = list(_inspected([row.content["image"] for row in shown], num_processes, show_progress))
+    images = list(dict.fromkeys(row.content["image"] for row in shown))
+    found = dict(zip(images, _inspected(images, num_processes, show_progress)))
+    facts = [found[row.content["image"]] for row in shown]
     folders = [str(dataset_dir)] if dataset_dir is not None else [str(Path(path).parent) for path in paths]
     for row, fact in zip(shown, facts):
         for severity, check, message in fact["faults"]:
             findings.append(row.finding(severity, check, _within(message, folders)))
-    findings += check_dimensions(shown, facts) + check_images_twice(shown, facts) + check_patients(rows)
+    findings += check_dimensions(shown, facts) + check_files_twice(shown) + check_images_twice(shown, found)
+    findings += check_patients(rows)
     order = {name: number for number, name in enumerate(SEVERITIES)}
     findings.sort(key=lambda f: (order[f.severity], f.datalist, f.section, f.row))
-    images = {(row.datalist, row.section, row.number): row.content["image"] for row in shown}
-    return CheckResult(findings, _summary(rows, shown, facts, language_of), images)
+    places = {(row.datalist, row.section, row.number): row.content["image"] for row in shown}
+    return CheckResult(findings, _summary(rows, shown, found, language_of), places)
 
 
 def _inspected(paths: Sequence[str], num_processes: int | None, show_progress: bool) -> Iterator[ImageFacts]:
@@ -109,14 +112,14 @@ def _within(message: str, folders: Iterable[str]) -> str:
 def _summary(
     rows: Sequence[CheckRow],
     shown: Sequence[CheckRow],
-    facts: Sequence[ImageFacts],
+    facts: Mapping[str, ImageFacts],
     language_of: Callable[[str], str | None] | None,
 ) -> dict[str, dict[str, Any]]:
     summary = {}
     for name in dict.fromkeys(row.datalist for row in rows):
         own = [row for row in rows if row.datalist == name]
-        seen = [fact for row, fact in zip(shown, facts) if row.datalist == name]
-        summary[name] = _counts(own) | _image_summary(seen)
+        seen = dict.fromkeys(row.content["image"] for row in shown if row.datalist == name)
+        summary[name] = _counts(own) | _image_summary([facts[path] for path in seen])
         if language_of is not None and any(row.report for row in own):
             summary[name]["languages"] = dict(language_counts([row.report for row in own], language_of))
     return summary

@@ -10,7 +10,7 @@ from monai_unimedi.data.check_image import ImageFacts
 from monai_unimedi.data.check_rows import SPLITS, CheckRow, Finding
 from monai_unimedi.data.perceptual_hash import near_pairs
 
-__all__ = ["check_dimensions", "check_images_twice", "check_patients"]
+__all__ = ["check_dimensions", "check_files_twice", "check_images_twice", "check_patients"]
 
 _LISTED = 5
 
@@ -36,34 +36,76 @@ def check_patients(rows: Sequence[CheckRow]) -> list[Finding]:
     return findings
 
 
-def check_images_twice(rows: Sequence[CheckRow], facts: Sequence[ImageFacts]) -> list[Finding]:
-    """Images that are another row's: equal pixels, or so near that they show the same picture.
+def check_files_twice(rows: Sequence[CheckRow]) -> list[Finding]:
+    """Files that several rows hold: an error in two splits, else a warning where they are in one list twice.
 
-    Each row is named once, with the nearest of the rows before it; in another split it is an error.
+    Rows that tell places of a file apart, by ``centre``, are different ones. Each file is named once.
     """
     findings = []
-    for kind in ("2d", "3d"):
-        places = [i for i, fact in enumerate(facts) if fact["kind"] == kind and "near" in fact]
-        nearest: dict[int, tuple[int, int]] = {}
-        for earlier, later, bits in near_pairs([facts[i]["near"] for i in places]):
-            is_same = facts[places[earlier]]["exact"] == facts[places[later]]["exact"]
-            distance = -1 if is_same else bits
-            nearest[later] = min(nearest.get(later, (999, 0)), (distance, earlier))
-        for later, (distance, earlier) in sorted(nearest.items()):
-            findings.append(_twice(rows[places[later]], rows[places[earlier]], distance < 0))
+    for own in _by_image(rows).values():
+        leak = next((row for row in own if _leaks(row, own[0])), None)
+        seen: dict[tuple[str, str], CheckRow] = {}
+        again = [row for row in own if seen.setdefault((row.datalist, str(row.content.get("centre"))), row) is not row]
+        if leak is not None:
+            message = f"A file must be in one split, this one is that of {_place(own[0], leak)}; split by patient."
+            findings.append(leak.finding("error", "same image", message))
+        elif again:
+            more = f", as in {len(again) - 1} more rows" if len(again) > 1 else ""
+            message = f"Each image must be in the list once, this one is the file of {_place(own[0], again[0])}{more}; "
+            findings.append(again[0].finding("warning", "same image", f"{message}leave one out."))
     return findings
 
 
-def _twice(row: CheckRow, other: CheckRow, is_same: bool) -> Finding:
-    place = f"id {other.content.get('id')!r}" + (
-        f" of {other.section!r}" if other.section != row.section else ""
-    )
-    leaks = row.section != other.section and {row.section, other.section} <= set(SPLITS)
+def check_images_twice(rows: Sequence[CheckRow], facts: Mapping[str, ImageFacts]) -> list[Finding]:
+    """Files whose image is another file's: equal pixels, or so near that they show the same picture.
+
+    Each file is named once, with the nearest of the files before it; in another split it is an error.
+
+    Args:
+        rows: with an image.
+        facts: by path.
+    """
+    findings = []
+    of_image = _by_image(rows)
+    for kind in ("2d", "3d"):
+        paths = [path for path in of_image if facts[path]["kind"] == kind and "near" in facts[path]]
+        nearest: dict[int, tuple[int, int]] = {}
+        for earlier, later, bits in near_pairs([facts[path]["near"] for path in paths]):
+            is_same = facts[paths[earlier]]["exact"] == facts[paths[later]]["exact"]
+            distance = -1 if is_same else bits
+            nearest[later] = min(nearest.get(later, (999, 0)), (distance, earlier))
+        for later, (distance, earlier) in sorted(nearest.items()):
+            findings.append(_twice(of_image[paths[later]], of_image[paths[earlier]], distance < 0))
+    return findings
+
+
+def _by_image(rows: Sequence[CheckRow]) -> dict[str, list[CheckRow]]:
+    found: dict[str, list[CheckRow]] = defaultdict(list)
+    for row in rows:
+        found[row.content["image"]].append(row)
+    return found
+
+
+def _leaks(row: CheckRow, other: CheckRow) -> bool:
+    return None not in (row.split, other.split) and row.split != other.split
+
+
+def _place(row: CheckRow, seen_from: CheckRow) -> str:
+    return f"id {row.content.get('id')!r}" + (f" of {row.section!r}" if row.section != seen_from.section else "")
+
+
+def _twice(rows: Sequence[CheckRow], others: Sequence[CheckRow], is_same: bool) -> Finding:
+    """Of all rows of two files."""
+    sections, known = ({row.section: row for row in reversed(own)}.values() for own in (rows, others))
+    leaking = ((row, other) for row in sections for other in known if _leaks(row, other))
+    row, other = next(leaking, (rows[0], others[0]))
     if is_same:
-        message = f"Each image must be in the list once, this one has the pixels of {place}; leave one out."
-        return row.finding("error" if leaks else "warning", "same image", message)
+        message = (
+            f"Each image must be in the list once, this one has the pixels of {_place(other, row)}; leave one out."
+        )
+        return row.finding("error" if _leaks(row, other) else "warning", "same image", message)
     whose = "the same patient" if row.patient == other.patient else "another patient"
-    message = f"The image is nearly that of {place}, {whose}: a copy in another size, or two takes?"
+    message = f"The image is nearly that of {_place(other, row)}, {whose}: a copy in another size, or two takes?"
     return row.finding("warning", "near image", message)
 
 

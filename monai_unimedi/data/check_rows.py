@@ -63,6 +63,12 @@ class CheckRow(NamedTuple):
         return str(self.content.get("patient", ""))
 
     @property
+    def split(self) -> str | None:
+        """Which of `SPLITS` its section belongs to, as ``candidates_training_10`` to ``training``; None for others."""
+        read = _READ.fullmatch(self.section)
+        return read and read[2].split("_")[0]
+
+    @property
     def report(self) -> str:
         report = self.content.get("report")
         return report if isinstance(report, str) else ""

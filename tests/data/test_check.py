@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import DigitalXRayImageStorageForProcessing
 
+from monai_unimedi.data import check
 from monai_unimedi.data.check import check_datalists, write_findings
 from monai_unimedi.data.check_image import inspect_image
 from monai_unimedi.data.check_rows import Finding
@@ -67,6 +68,45 @@ def test_same_picture_is_found_resaved_and_in_another_split_it_is_an_error(tmp_p
     assert (same.severity, same.id) == ("error", "again")
     assert (near.severity, near.id) == ("warning", "small")
     assert "another patient" in near.message
+
+
+def test_file_of_many_rows_is_opened_once_and_is_no_copy_of_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def counted(path: str) -> dict[str, Any]:
+        opened.append(path)
+        return inspect_image(path)
+
+    monkeypatch.setattr(check, "inspect_image", counted)
+    scans = [nifti(tmp_path, name) | {"label": [0]} for name in ("a", "b")]
+    places = [scan | {"id": f"{scan['id']}{n}", "centre": [n, 0, 0]} for scan in scans for n in range(3)]
+    result = check_datalists([listed(tmp_path, scans, "datalist_3d.json", candidates_training=places)])
+    assert [Path(path).name for path in opened] == ["a.nii.gz", "b.nii.gz"]
+    assert of(result.findings, "same image") == []
+    assert result.summary["datalist_3d.json"]["images opened"] == "2 of 2"
+    places.append(places[0] | {"id": "again"})
+    (found,) = of(check_datalists([listed(tmp_path, scans, candidates_training=places)]).findings, "same image")
+    assert (found.severity, found.id) == ("warning", "again")
+
+
+def test_file_in_two_splits_is_one_error(tmp_path: Path) -> None:
+    scans = [nifti(tmp_path, name) | {"label": [0]} for name in ("a", "b")]
+    places = [scans[0] | {"id": f"a{n}", "centre": [n, 0, 0]} for n in range(3)]
+    findings = check_datalists([listed(tmp_path, scans, candidates_test=places)]).findings
+    (found,) = of(findings, "same image")
+    assert (found.severity, found.id) == ("error", "a0")
+    assert "this one is that of id 'a' of 'training'" in found.message
+
+
+def test_copy_of_a_file_in_another_split_is_found_among_all_its_rows(tmp_path: Path) -> None:
+    rows = [good_png(tmp_path, name) for name in ("a", "b")]
+    (tmp_path / "copy.png").write_bytes((tmp_path / "a.png").read_bytes())
+    copy = rows[0] | {"id": "copy", "image": "copy.png"}
+    path = listed(tmp_path, rows, retrieval=[copy], test=[copy | {"id": "tested"}])
+    (found,) = [f for f in of(check_datalists([path]).findings, "same image") if f.severity == "error"]
+    assert found.id == "tested" and "has the pixels of id 'a' of 'training'" in found.message
 
 
 def test_equal_and_long_reports_and_languages_are_counted_without_their_text(tmp_path: Path) -> None:
