@@ -18,7 +18,7 @@ import numpy as np
 
 from monai_unimedi.data.datalist import check_datalist, load_datalist, read_datalist, section_names
 from monai_unimedi.data.label_fraction import draw_fraction, read_percent
-from monai_unimedi.data.patient_split import split_by_patient
+from monai_unimedi.data.patient_split import read_splits
 from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray
 
@@ -100,7 +100,8 @@ def load_masked_rows(
     Args:
         path: the datalist.
         sections: of ``training``, ``validation`` and ``test``. Without a validation list patients of the training
-            list are split off; without a test list the validation rows are judged, as in pre-training.
+            list are split off; without a test list the validation rows are judged, as in pre-training. Lists that
+            are not needed for these are not looked at.
         base_dir: folder that relative paths start from; the list's own where None.
         validation_fraction: share of the patients split off.
         label_fraction: percent of the training list to learn from. The list's own ``training_1`` and
@@ -113,15 +114,8 @@ def load_masked_rows(
         ValueError: When a section is empty, or a row lacks its mask or a file.
     """
     known = section_names(path)
-    found: dict[str, list[Row]] = {
-        name: _rows(path, name, base_dir) for name in ("training", "validation", "test") if name in known
-    }
-    if "validation" not in found and "training" in found:
-        found["training"], found["validation"] = split_by_patient(found["training"], validation_fraction, seed)
-    if "test" not in found and "validation" in found:
-        if "test" in sections:
-            logger.warning("No test list: the validation rows, which chose the checkpoint, are judged.")
-        found["test"] = found["validation"]
+    lists = [name for name in ("training", "validation", "test") if name in known]
+    found = read_splits(sections, lists, lambda name: _rows(path, name, base_dir), validation_fraction, seed)
     if "training" in sections and "training" in found:
         found["training"] = _fraction(path, found["training"], label_fraction, base_dir, seed)
     missing = [name for name in sections if not found.get(name)]

@@ -100,6 +100,34 @@ def test_rows_without_label_are_left_out_with_a_warning(tmp_path: Path, caplog: 
     assert "1 of 5 rows have no label" in caplog.text
 
 
+def test_only_the_lists_that_are_needed_are_looked_at(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, {"training": BOTH, "validation": BOTH, "test": BOTH})
+    content = json.loads(path.read_text())
+
+    def broken(*sections: str) -> None:
+        """Those lists name files that are not there, with labels of no form."""
+        rows = {name: [row | {"image": "gone.png", "label": "d"} for row in content[name]] for name in sections}
+        path.write_text(json.dumps(content | rows))
+
+    broken("training", "validation")
+    assert len(load_labelled_rows(path, ["test"], NAMES)["test"]) == 4
+    broken("test")
+    assert set(load_labelled_rows(path, ["training", "validation"], NAMES)) == {"training", "validation"}
+    assert not caplog.text
+    broken("training")
+    with pytest.raises(ValueError, match=r"gone\.png"):
+        load_labelled_rows(path, ["training"], NAMES)
+
+
+def test_test_list_without_labels_leaves_the_validation_rows_to_judge(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path, {"training": BOTH, "validation": BOTH, "test": [None, None]})
+    rows = load_labelled_rows(path, ["test"], NAMES)["test"]
+    assert [row["id"] for row in rows] == [f"validation-{i}" for i in range(4)]
+    assert "No row of the test list can be judged: the validation rows" in caplog.text
+
+
 @pytest.mark.parametrize("names", [["a", "d"], [], ["a", "a"]])
 def test_unknown_classes_are_refused(tmp_path: Path, names: list[str]) -> None:
     path = write(tmp_path, {"training": BOTH})

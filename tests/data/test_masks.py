@@ -218,6 +218,22 @@ def test_judging_the_validation_rows_is_said(masked: Callable[..., Any], tmp_pat
     assert "No test list: the validation rows" in caplog.text
 
 
+def test_only_the_lists_that_are_needed_are_looked_at(masked: Callable[..., Any], tmp_path: Path) -> None:
+    masked(good())
+    content = json.loads((tmp_path / "list.json").read_text())
+    gone = [{"id": "g", "image": "gone.nii.gz", "label": "gone_too.nii.gz"}]
+
+    def load(sections: list[str], **lists: Any) -> dict[str, Any]:
+        (tmp_path / "list.json").write_text(json.dumps(content | lists))
+        return load_masked_rows(tmp_path / "list.json", sections)
+
+    assert len(load(["test"], training=gone, validation=gone, test=content["validation"])["test"]) == 1
+    assert len(load(["test"], training=gone)["test"]) == 1
+    assert len(load(["training", "validation"], test=gone)["training"]) == 2
+    with pytest.raises(ValueError, match=r"gone\.nii\.gz"):
+        load(["test"], validation=gone)
+
+
 def test_digest_stays_where_the_folder_of_masks_moves() -> None:
     one, other = ([{"id": "a", "image": f"{folder}/a.nii", "label": f"{folder}/m.nii"}] for folder in ("x", "../y"))
     assert datalist_digest(one) == datalist_digest(other)
