@@ -234,6 +234,32 @@ def test_only_the_lists_that_are_needed_are_looked_at(masked: Callable[..., Any]
         load(["test"], validation=gone)
 
 
+@pytest.mark.parametrize("form", [str, lambda image: {"image": image}])
+def test_test_rows_without_masks_are_left_out_and_counted(
+    masked: Callable[..., Any], tmp_path: Path, form: Callable[[str], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    masked(good())
+    content = json.loads((tmp_path / "list.json").read_text())
+    official = [form("imagesTs/a.nii.gz"), form("./imagesTs/b.nii.gz")]
+
+    def load(sections: list[str], **lists: Any) -> dict[str, Any]:
+        (tmp_path / "list.json").write_text(json.dumps(content | lists))
+        return load_masked_rows(tmp_path / "list.json", sections)
+
+    assert len(load(["training", "validation"], test=official)["training"]) == 2
+    assert mask_classes(tmp_path / "list.json") == ORGANS
+    assert not caplog.text
+    some = load(["test"], test=[*official, *content["validation"]])["test"]
+    assert [row["id"] for row in some] == ["ct2"]
+    assert "test: 2 of 3 rows have no mask and are left out." in caplog.text
+    caplog.clear()
+    assert [row["id"] for row in load(["test"], test=official)["test"]] == ["ct2"]
+    assert "test: 2 of 2 rows have no mask" in caplog.text
+    assert "No row of the test list can be judged: the validation rows" in caplog.text
+    with pytest.raises(ValueError, match=r"row 0, id 'imagesTs/a\.nii\.gz': the key 'label' is missing"):
+        load(["training", "validation"], validation=official)
+
+
 def test_digest_stays_where_the_folder_of_masks_moves() -> None:
     one, other = ([{"id": "a", "image": f"{folder}/a.nii", "label": f"{folder}/m.nii"}] for folder in ("x", "../y"))
     assert datalist_digest(one) == datalist_digest(other)
