@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images in a folder, by kind: X-rays (pictures, single DICOM files) and CTs (volumes, DICOM folders).
 
-The dimension is the file's, not an option. A folder whose DICOM files are slices (CT, MR, PET) is one volume;
-one with X-rays in DICOM holds many images. DICOM objects without an image (reports, presentation states,
-segmentations, a medium's directory) are no images, hidden files are none either.
+The dimension is the file's, not an option. The slices (CT, MR, PET) in a folder are one volume, whatever pictures,
+volumes and subfolders lie beside them; X-rays in DICOM are an image each. DICOM objects without an image (reports,
+presentation states, segmentations, a medium's directory) are no images, hidden files are none either.
 """
 
 from __future__ import annotations
@@ -114,17 +114,28 @@ def require_images(rows: Mapping[str, Sequence[Any]] | Sequence[Any], where: obj
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files and folders of slices below a folder, hidden ones left out."""
-    if _is_sliced(folder):
+    """Files and folders of slices below a folder, hidden ones left out; beside slices the pictures and volumes."""
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")] if folder.is_dir() else []
+    is_sliced, stray = _is_sliced(folder), None
+    if is_sliced and any(path.is_dir() for path in paths):
+        stray = _lone_slice(paths)
+    if stray:
+        logger.warning("left out: %s, one slice above other folders, is no volume", stray)
+    elif is_sliced:
         yield folder
-        return
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name.startswith("."):
-            continue
+    for path in paths:
         if path.is_dir():
             yield from _walk(path)
-        else:
+        elif path != stray and (stray or not is_sliced or path.name.lower().endswith((*PICTURES, *VOLUMES))):
             yield path
+
+
+def _lone_slice(paths: Sequence[Path]) -> Path | None:
+    """The slice among files that has no other beside it."""
+    files = (path for path in paths if path.is_file() and not path.name.lower().endswith((*PICTURES, *VOLUMES)))
+    slices = (path for path in files if _modality(path) in SLICED)
+    first, second = next(slices, None), next(slices, None)
+    return None if second else first
 
 
 def _source(path: Path) -> str | None:

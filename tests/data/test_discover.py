@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from monai_unimedi.data.discover import discover, source_of
-from tests.data.corpora.files import ct_series, picture, structured_report, xray
+from tests.data.corpora.files import ct_series, ct_slice, nifti, picture, structured_report, xray
 
 
 def found(folder: Path) -> dict[str, list[str]]:
@@ -55,6 +55,32 @@ def test_series_is_one_volume_whatever_lies_beside_its_slices(tmp_path: Path, be
             (folder / name).write_bytes(b"\0" * 200)
     assert found(tmp_path) == {"3d": ["series"]}
     assert source_of(folder) == "3d"
+
+
+def test_series_pictures_and_folders_beside_slices_are_found_too(tmp_path: Path) -> None:
+    folder = ct_series(tmp_path / "series", 1, 3)
+    ct_series(folder / "second", 2, 3)
+    nifti(folder / "other.nii.gz")
+    picture(folder / "deeper" / "xray.png")
+    picture(folder / "drawn.png")
+    assert found(tmp_path) == {
+        "2d": ["series/deeper/xray.png", "series/drawn.png"],
+        "3d": ["series", "series/other.nii.gz", "series/second"],
+    }
+    assert found(folder)["3d"] == [".", "other.nii.gz", "second"]
+
+
+def test_stray_slice_above_folders_of_images_is_named_and_no_volume(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ct_series(tmp_path / "one", 1, 3)
+    xray(tmp_path / "two" / "x.dcm", 1)
+    xray(tmp_path / "y.dcm", 2)
+    ct_slice(tmp_path / "0.dcm", 3, 0)
+    assert found(tmp_path) == {"2d": ["two/x.dcm", "y.dcm"], "3d": ["one"]}
+    assert f"left out: {tmp_path / '0.dcm'}, one slice" in caplog.text
+    alone = ct_slice(tmp_path / "alone" / "0.dcm", 4, 0).parent
+    assert found(alone) == {"3d": ["."]}  # its reader says what is wrong
 
 
 def test_slices_that_name_no_modality_are_known_by_their_class(tmp_path: Path) -> None:
