@@ -53,7 +53,9 @@ def source_of(path: str | os.PathLike) -> str:
 
 
 def discover(
-    dataset_dir: str | os.PathLike | None = None, images: str | Sequence[str] | None = None
+    dataset_dir: str | os.PathLike | None = None,
+    images: str | Sequence[str] | None = None,
+    output_dir: str | os.PathLike | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows ``{"id", "image"}`` of all images, by source, in the order of their paths.
 
@@ -61,6 +63,7 @@ def discover(
         dataset_dir: folder to look through, with its subfolders; ids are paths within it. Of a folder of
             shards the rows of all sections, with their own ids; what label fractions repeat is there once.
         images: paths or patterns (``*.nii.gz``) of files and DICOM folders instead; ids are the paths.
+        output_dir: a folder below `dataset_dir` that is left out: what is written there is no input of a second run.
 
     Returns:
         ``{"2d": rows, "3d": rows}``, a source without images left out. What is no image is counted in the
@@ -72,8 +75,8 @@ def discover(
     given = [images] if isinstance(images, str) else list(images or ())
     paths = [Path(found) for pattern in given for found in _matches(pattern)]
     rows: dict[str, list[dict[str, Any]]] = {}
-    others = 0
-    for path in paths if root is None else _walk(root):
+    others, left_out = 0, None if output_dir is None else Path(output_dir).resolve()
+    for path in paths if root is None else _walk(root, left_out):
         source = _source(path) if root is not None else source_of(path)
         if source is None:
             others += 1
@@ -113,7 +116,7 @@ def require_images(rows: Mapping[str, Sequence[Any]] | Sequence[Any], where: obj
         )
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, left_out: Path | None) -> Iterator[Path]:
     """Files and folders of slices below a folder, hidden ones left out; beside slices the pictures and volumes."""
     paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")] if folder.is_dir() else []
     is_sliced, stray = _is_sliced(folder), None
@@ -125,7 +128,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield folder
     for path in paths:
         if path.is_dir():
-            yield from _walk(path)
+            yield from _walk(path, left_out) if path.resolve() != left_out else ()
         elif path != stray and (stray or not is_sliced or path.name.lower().endswith((*PICTURES, *VOLUMES))):
             yield path
 

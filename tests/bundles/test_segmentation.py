@@ -199,6 +199,17 @@ def test_predicted_masks_lie_on_the_grid_of_their_files(segmented: SegmentationB
             assert mask.GetDirection() == pytest.approx(image.GetDirection())
 
 
+def test_second_run_does_not_segment_the_masks_of_the_first(segmented: SegmentationBundle, tmp_path: Path) -> None:
+    folder = Path(segmented.phantom["phantom_dir"]) / segmented.source / "test"
+    shutil.copy(sorted(path for path in folder.iterdir() if "mask" not in path.name)[0], tmp_path)
+    for output_dir in (tmp_path / "results", tmp_path):
+        for _ in range(2):
+            places = {"dataset_dir": str(tmp_path), "output_dir": str(output_dir)}
+            segmented.workflow("inference", kind="infer", **SIZES, **places).run()
+        assert len(json.loads((output_dir / "segments.json").read_text())) == 6
+        shutil.rmtree(output_dir / "masks")
+
+
 @pytest.mark.parametrize("is_skipping", [False, True])
 def test_file_that_cannot_be_read_is_named_or_left_out(
     segmented: SegmentationBundle, tmp_path: Path, is_skipping: bool, caplog: pytest.LogCaptureFixture

@@ -83,6 +83,14 @@ def test_stray_slice_above_folders_of_images_is_named_and_no_volume(
     assert found(alone) == {"3d": ["."]}  # its reader says what is wrong
 
 
+def test_what_was_written_below_the_folder_is_no_input(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "out" / "masks" / "a_seg.png")
+    picture(tmp_path / "masks" / "b.png")
+    rows = discover(tmp_path, output_dir=f"{tmp_path}/x/../out/masks")["2d"]
+    assert [row["id"] for row in rows] == ["a.png", "masks/b.png"]
+
+
 def test_slices_that_name_no_modality_are_known_by_their_class(tmp_path: Path) -> None:
     ct_series(tmp_path / "series", 1, 3, Modality="")
     assert found(tmp_path) == {"3d": ["series"]}
