@@ -31,6 +31,8 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 SLICED = ("CT", "MR", "PT")
 _MODALITY_OF = {CTImageStorage: "CT", MRImageStorage: "MR", PositronEmissionTomographyImageStorage: "PT"}
+_KINDS = {"2d": "X-rays", "3d": "CTs"}
+_LISTED = 5  # ids named in one message
 _NO_IMAGE = ("SR", "SEG", "PR", "KO", "REG", "FID", "DOC", "RWV", "PLAN", "M3D")  # and all of radiotherapy, "RT..."
 
 
@@ -103,17 +105,28 @@ def _rows_of_shards(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {index["recipe"]["source"]: rows}
 
 
-def require_images(rows: Mapping[str, Sequence[Any]] | Sequence[Any], where: object) -> None:
-    """Stops where nothing was found.
+def require_images(rows: Mapping[str, Sequence[Mapping[str, Any]]], where: object, source: str | None = None) -> None:
+    """Stops where nothing was found; says which images are of the dimension that is not read.
+
+    Args:
+        rows: by source, from `discover`.
+        where: that was looked through.
+        source: the only one that is read; None for both.
 
     Raises:
-        ValueError: When there is no row.
+        ValueError: When there is no row to read.
     """
-    if not (any(rows.values()) if isinstance(rows, Mapping) else rows):
+    other = {"2d": "3d", "3d": "2d"}.get(str(source))
+    ids = [repr(row["id"]) for row in rows.get(other or "", ())]
+    more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+    left = f"{_KINDS[str(other)]} ({', '.join(ids[:_LISTED])}{more}) are for the bundles named _{other}" if ids else ""
+    if not any(found for kind, found in rows.items() if kind != other):
         raise ValueError(
-            f"There must be at least one image to embed, found none in {where!r}: give --dataset_dir with a "
-            "folder, or --images with a list of paths or patterns."
+            f"There must be at least one {'image' if source is None else _KINDS[source][:-1]} to read, found none in "
+            f"{where!r}{left and '; its ' + left}: give a folder, or paths or patterns, with some."
         )
+    if left:
+        logger.warning("not read: %s", left)
 
 
 def _walk(folder: Path, left_out: Path | None) -> Iterator[Path]:

@@ -210,6 +210,18 @@ def test_second_run_does_not_segment_the_masks_of_the_first(segmented: Segmentat
         shutil.rmtree(output_dir / "masks")
 
 
+def test_folder_of_the_other_dimension_is_said_to_be_for_the_other_bundle(
+    segmented: SegmentationBundle, tmp_path: Path
+) -> None:
+    other = tmp_path / ("ct.nii" if segmented.source == "2d" else "xray.png")
+    other.touch()
+    options = {"dataset_dir": str(tmp_path), "output_dir": str(tmp_path / "out")}
+    with pytest.raises(RuntimeError) as caught:
+        segmented.workflow("inference", kind="infer", **SIZES, **options).run()
+    bundles = "_3d" if segmented.source == "2d" else "_2d"
+    assert f"('{other.name}') are for the bundles named {bundles}" in causes(caught.value)
+
+
 @pytest.mark.parametrize("is_skipping", [False, True])
 def test_file_that_cannot_be_read_is_named_or_left_out(
     segmented: SegmentationBundle, tmp_path: Path, is_skipping: bool, caplog: pytest.LogCaptureFixture

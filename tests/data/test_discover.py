@@ -18,7 +18,7 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from monai_unimedi.data.discover import discover, source_of
+from monai_unimedi.data.discover import discover, require_images, source_of
 from tests.data.corpora.files import ct_series, ct_slice, nifti, picture, structured_report, xray
 
 
@@ -89,6 +89,24 @@ def test_what_was_written_below_the_folder_is_no_input(tmp_path: Path) -> None:
     picture(tmp_path / "masks" / "b.png")
     rows = discover(tmp_path, output_dir=f"{tmp_path}/x/../out/masks")["2d"]
     assert [row["id"] for row in rows] == ["a.png", "masks/b.png"]
+
+
+def test_images_of_the_other_dimension_are_named_with_their_bundles(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(7):
+        picture(tmp_path / f"{number}.png")
+    message = r"at least one CT to read, found none in 'D'; its X-rays \('0.png', .* and 2 more\) are for .*_2d: give"
+    with pytest.raises(ValueError, match=message):
+        require_images(discover(tmp_path), "D", "3d")
+    require_images(discover(tmp_path), "D", "2d")
+    require_images(discover(tmp_path), "D")
+    assert not caplog.text
+    nifti(tmp_path / "ct.nii.gz")
+    require_images(discover(tmp_path), "D", "2d")
+    assert "not read: CTs ('ct.nii.gz') are for the bundles named _3d" in caplog.text
+    with pytest.raises(ValueError, match="at least one image to read, found none in 'D': give"):
+        require_images({}, "D")
 
 
 def test_slices_that_name_no_modality_are_known_by_their_class(tmp_path: Path) -> None:
