@@ -412,6 +412,26 @@ def test_model_of_other_sizes_names_the_options(segmented: SegmentationBundle) -
     assert "--feature_size '4'" in causes(caught.value)
 
 
+@pytest.mark.parametrize(("batch", "processes", "expected"), [(4, 3, 3), (2, 4, 4), (8, 4, 8)])
+def test_several_processes_share_the_batch_whatever_their_number(
+    segmented: SegmentationBundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
+    processes: int,
+    expected: int,
+) -> None:
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: processes)
+    parser = monai.bundle.ConfigParser()
+    parser.read_config([str(segmented.root / "configs" / f"{name}.json") for name in ("train", "multi_gpu_train")])
+    for key, value in {**segmented.places, **segmented.tiny, "batch_size": batch}.items():
+        parser[key] = value
+    sampler = parser.get_parsed_content("train#sampler")
+    assert list(sampler.batch_sizes.values()) == [expected]
+    assert len(sampler.requests(0)) == expected // processes
+
+
 def test_several_processes_overlay_trains_as_one_process_does(
     segmented: SegmentationBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, equal: Callable[[Any, Any], bool]
 ) -> None:
