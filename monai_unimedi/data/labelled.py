@@ -129,7 +129,11 @@ def label_groups(rows: Sequence[Row], is_exclusive: bool) -> list[int]:
             "occur together: leave it out, --balanced true weighs them in the loss."
         )
     if np.isnan(label).any():
-        raise ValueError("balanced_batches needs rows whose label is known: give --uncertain ones or zeros.")
+        unknown = int(np.isnan(label).any(1).sum())
+        raise ValueError(
+            f"balanced_batches needs rows whose label is known, {unknown} of {len(label)} are not: give "
+            "--uncertain ones or zeros for -1, --blank zeros for null."
+        )
     return label.argmax(1).tolist() if is_exclusive else label[:, 0].astype(int).tolist()
 
 

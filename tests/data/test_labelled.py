@@ -208,5 +208,5 @@ def test_groups_are_the_classes_where_a_row_has_one() -> None:
     assert label_groups(rows([0, 0, 1], [1, 0, 0]), True) == [2, 0]
     with pytest.raises(ValueError, match="balanced_batches needs one class or classes that exclude each other, got 2"):
         label_groups(rows([0, 1]), False)
-    with pytest.raises(ValueError, match="balanced_batches needs rows whose label is known"):
+    with pytest.raises(ValueError, match=r"label is known, 1 of 2 are not: give --uncertain .* --blank zeros"):
         label_groups(rows([1], [np.nan]), False)
