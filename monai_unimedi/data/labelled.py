@@ -2,9 +2,9 @@
 """Rows with labels for classification, read and checked before training starts.
 
 A row's ``label`` is, for the classes that the datalist names under ``label_names``, a list in their order or an
-index; or, with or without those names, a mapping of class to value or the name of the one class. A value is 1, 0,
--1 (uncertain) or null (not known). Whatever the form, rows come out with ``label`` as float32 (F,) in the order of
-the asked classes: 1, 0, NaN where it is not to be learnt from or judged.
+index; or, with or without those names, a mapping of class to value, the name of the one class, or where there is only
+one class its value. A value is 1, 0, -1 (uncertain) or null (not known). Whatever the form, rows come out with
+``label`` as float32 (F,) in the order of the asked classes: 1, 0, NaN where it is not to be learnt from or judged.
 """
 
 from __future__ import annotations

@@ -50,6 +50,21 @@ def test_every_form_gives_the_asked_classes_in_their_order(label: Any, expected:
     np.testing.assert_array_equal(read_label(label, NAMES, ["a", "c"], False, IGNORE), expected)
 
 
+def test_exclusive_classes_that_a_mapping_leaves_out_are_absent() -> None:
+    np.testing.assert_array_equal(read_label({"b": 1}, NAMES, NAMES, True, IGNORE), [0, 1, 0])
+    np.testing.assert_array_equal(read_label({"b": 1}, NAMES, NAMES, False, IGNORE), [np.nan, 1, np.nan])
+    with pytest.raises(ValueError, match=r"got \['a \(not known\)', 'b'\]"):
+        read_label({"b": 1, "a": None}, NAMES, NAMES, True, IGNORE)
+
+
+@pytest.mark.parametrize(("label", "expected"), [(1, 1), (0, 0), (True, 1), (False, 0), (1.0, 1), (-1, np.nan)])
+def test_number_of_the_only_class_is_its_value(label: Any, expected: float) -> None:
+    for names in (["a"], []):
+        np.testing.assert_array_equal(read_label(label, names, ["a"], False, IGNORE), [expected])
+    with pytest.raises(ValueError, match="the value of 'a' must be 1, 0, -1"):
+        read_label(2, ["a"], ["a"], False, IGNORE)
+
+
 def test_uncertain_and_blank_follow_their_policies() -> None:
     policy = {"a": "ones", "b": "zeros", "c": "ignore"}
     np.testing.assert_array_equal(read_label([-1, -1, -1], NAMES, NAMES, False, policy), [1, 0, np.nan])
