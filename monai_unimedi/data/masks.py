@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monai_unimedi.data.datalist import check_datalist, load_datalist, read_datalist, section_names
+from monai_unimedi.data.discover import VOLUMES
 from monai_unimedi.data.label_fraction import draw_fraction, read_percent
 from monai_unimedi.data.patient_split import read_splits
 from monai_unimedi.transforms.load_volume import LoadVolume
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 MASK = "label"  # MONAI's name of the key, whatever the datalist calls it
 MAX_BITS = 8
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 class MaskClasses(NamedTuple):
@@ -157,7 +157,8 @@ def _fraction(
 
 def _numbers(path: str) -> set[int]:
     """Whole numbers in a mask; none of one that cannot be read, which `check_masks` complains of."""
-    read = LoadXray(voi="ignore") if path.lower().endswith(PICTURES) else LoadVolume(dtype=None)
+    is_volume = os.path.isdir(path) or path.lower().endswith(VOLUMES)
+    read = LoadVolume(dtype=None) if is_volume else LoadXray(voi="ignore")
     try:
         return {int(value) for value in np.unique(np.asarray(read(path)))}
     except Exception:  # whatever a broken file raises

@@ -10,12 +10,14 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
 from monai_unimedi.data.check_masks import check_masks
 from monai_unimedi.data.datalist import datalist_digest
 from monai_unimedi.data.masks import MaskClasses, load_masked_rows, mask_classes
+from tests.data.corpora.files import xray
 
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -186,12 +188,16 @@ def test_fractions_are_by_patient_nested_and_leave_validation_whole(tmp_path: Pa
     assert ids(10) == ["6", "7"]
 
 
+@pytest.mark.parametrize("ending", ["png", "dcm"])
 def test_fraction_draws_further_patients_until_every_class_is_there(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for value in (1, 2):
         Image.fromarray(np.full((4, 4), value, np.uint8)).save(tmp_path / f"{value}.png")
-    training = [{"image": "1.png", "lesion_mask": f"{1 + (i == 33)}.png", "id": str(i)} for i in range(40)]
+        mask = pydicom.dcmread(xray(tmp_path / f"{value}.dcm", value))
+        mask.PixelData = np.full((mask.Rows, mask.Columns), value, np.uint16).tobytes()
+        mask.save_as(tmp_path / f"{value}.dcm")
+    training = [{"image": "1.png", "lesion_mask": f"{1 + (i == 33)}.{ending}", "id": str(i)} for i in range(40)]
     content = {"label_names": ["a", "b", "nowhere"], "training": training, "validation": training[:4]}
     (tmp_path / "l.json").write_text(json.dumps(content))
     for seed in range(3):
