@@ -125,8 +125,10 @@ def test_wrong_searches_stop_with_a_sentence(
         == 2
     )
     assert "must be named once" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["search", str(tmp_path / "e.parquet")])
+    for words, said in (([], "name what to search for"), (["--id", "2d-0.png", "--top", "0"], "--top must be 1 or")):
+        with pytest.raises(SystemExit) as stopped:
+            main(["search", str(tmp_path / "e.parquet"), *words])
+        assert stopped.value.code == 2 and said in capsys.readouterr().err
 
 
 def test_wrong_options_stop_with_a_sentence(
