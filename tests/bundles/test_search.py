@@ -182,6 +182,21 @@ def test_embed_grounds_sentences_in_files_and_reports_of_a_datalist(
     assert "needs sentences" in capsys.readouterr().err
 
 
+def test_grounding_passes_over_images_without_a_report(
+    trained: Bundle, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((collection / "2d.json").read_text())
+    content["training"][0]["report"] = None
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    words = ["embed", "--model_dir", str(trained.output_dir / "models"), "--grounding", str(tmp_path / "g.json")]
+    words += [str(tmp_path / "list.json"), "--dataset_dir", str(collection)]
+    assert main(words) == 0
+    assert list(json.loads((tmp_path / "g.json").read_text())) == ["2d-1", "2d-2"]
+    (tmp_path / "list.json").write_text(json.dumps({"training": content["training"][:1]}))
+    assert main(words) == 2
+    assert "needs sentences" in capsys.readouterr().err
+
+
 def test_embed_scores_the_findings_of_own_prompts(
     trained: Bundle, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
