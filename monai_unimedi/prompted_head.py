@@ -25,7 +25,6 @@ __all__ = ["head_prompts", "start_head_from_prompts"]
 
 logger = logging.getLogger(__name__)
 
-BACKGROUND = "background"
 Prompts = Mapping[str, Mapping[str, Sequence[str]]]
 
 
@@ -64,6 +63,7 @@ def start_head_from_prompts(
     prompts: Prompts,
     class_names: Sequence[str],
     scale: float = 10.0,
+    background: str | None = None,
 ) -> None:
     """Sets the head's weights to the prompts' directions, its bias to 0.
 
@@ -71,8 +71,9 @@ def start_head_from_prompts(
         head: from [CLS] to one logit a class; None where the network is another one, without such a head.
         checkpoint: ``model.pt`` of a pre-training, with its ``encoder.json`` and ``text/`` beside it; or their folder.
         prompts: as ``load_prompts`` gives them.
-        class_names: of the head's rows; ``background`` needs no prompts, its row starts at 0.
+        class_names: of the head's rows.
         scale: :math:`a`, logits for a similarity of 1.
+        background: the class that needs no prompts; without them its row starts at 0.
 
     Raises:
         FileNotFoundError: When the report tower does not lie beside the checkpoint.
@@ -80,7 +81,7 @@ def start_head_from_prompts(
     """
     if head is None:
         raise ValueError("The network must have a head that reads [CLS], this one has none: give --prompts none.")
-    missing = [name for name in class_names if name not in prompts and name != BACKGROUND]
+    missing = [name for name in class_names if name not in prompts and name != background]
     if missing:
         raise ValueError(f"Every class must have prompts, got none for {missing}: add them to the prompt file.")
     encoder = load_encoder(_folder(checkpoint))

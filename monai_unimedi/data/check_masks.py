@@ -17,7 +17,8 @@ import pydicom
 from PIL import Image
 from tqdm import tqdm
 
-from monai_unimedi.data.masks import MASK, PICTURES, MaskClasses, mask_classes
+from monai_unimedi.data.discover import PICTURES
+from monai_unimedi.data.masks import MASK, MaskClasses, mask_classes
 from monai_unimedi.transforms.affines import NEAR_VOXELS, corners_apart
 from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray

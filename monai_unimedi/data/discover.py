@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images in a folder, by kind: X-rays (pictures, single DICOM files) and CTs (volumes, DICOM folders).
 
-The dimension is the file's, not an option. A folder whose DICOM files are slices (CT, MR, PET) is one volume;
-one with X-rays in DICOM holds many images. DICOM objects without an image (reports, presentation states,
-segmentations, a medium's directory) are no images, hidden files are none either.
+The dimension is the file's, not an option. The slices (CT, MR, PET) in a folder are one volume, whatever pictures,
+volumes and subfolders lie beside them; X-rays in DICOM are an image each. DICOM objects without an image (reports,
+presentation states, segmentations, a medium's directory) are no images, hidden files are none either.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 SLICED = ("CT", "MR", "PT")
 _MODALITY_OF = {CTImageStorage: "CT", MRImageStorage: "MR", PositronEmissionTomographyImageStorage: "PT"}
+_KINDS = {"2d": "X-rays", "3d": "CTs"}
+_LISTED = 5  # ids named in one message
 _NO_IMAGE = ("SR", "SEG", "PR", "KO", "REG", "FID", "DOC", "RWV", "PLAN", "M3D")  # and all of radiotherapy, "RT..."
 
 
@@ -53,7 +55,9 @@ def source_of(path: str | os.PathLike) -> str:
 
 
 def discover(
-    dataset_dir: str | os.PathLike | None = None, images: str | Sequence[str] | None = None
+    dataset_dir: str | os.PathLike | None = None,
+    images: str | Sequence[str] | None = None,
+    output_dir: str | os.PathLike | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows ``{"id", "image"}`` of all images, by source, in the order of their paths.
 
@@ -61,6 +65,7 @@ def discover(
         dataset_dir: folder to look through, with its subfolders; ids are paths within it. Of a folder of
             shards the rows of all sections, with their own ids; what label fractions repeat is there once.
         images: paths or patterns (``*.nii.gz``) of files and DICOM folders instead; ids are the paths.
+        output_dir: a folder below `dataset_dir` that is left out: what is written there is no input of a second run.
 
     Returns:
         ``{"2d": rows, "3d": rows}``, a source without images left out. What is no image is counted in the
@@ -72,8 +77,8 @@ def discover(
     given = [images] if isinstance(images, str) else list(images or ())
     paths = [Path(found) for pattern in given for found in _matches(pattern)]
     rows: dict[str, list[dict[str, Any]]] = {}
-    others = 0
-    for path in paths if root is None else _walk(root):
+    others, left_out = 0, None if output_dir is None else Path(output_dir).resolve()
+    for path in paths if root is None else _walk(root, left_out):
         source = _source(path) if root is not None else source_of(path)
         if source is None:
             others += 1
@@ -100,31 +105,53 @@ def _rows_of_shards(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {index["recipe"]["source"]: rows}
 
 
-def require_images(rows: Mapping[str, Sequence[Any]] | Sequence[Any], where: object) -> None:
-    """Stops where nothing was found.
+def require_images(rows: Mapping[str, Sequence[Mapping[str, Any]]], where: object, source: str | None = None) -> None:
+    """Stops where nothing was found; says which images are of the dimension that is not read.
+
+    Args:
+        rows: by source, from `discover`.
+        where: that was looked through.
+        source: the only one that is read; None for both.
 
     Raises:
-        ValueError: When there is no row.
+        ValueError: When there is no row to read.
     """
-    if not (any(rows.values()) if isinstance(rows, Mapping) else rows):
+    other = {"2d": "3d", "3d": "2d"}.get(str(source))
+    ids = [repr(row["id"]) for row in rows.get(other or "", ())]
+    more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+    left = f"{_KINDS[str(other)]} ({', '.join(ids[:_LISTED])}{more}) are for the bundles named _{other}" if ids else ""
+    if not any(found for kind, found in rows.items() if kind != other):
         raise ValueError(
-            f"There must be at least one image to embed, found none in {where!r}: give --dataset_dir with a "
-            "folder, or --images with a list of paths or patterns."
+            f"There must be at least one {'image' if source is None else _KINDS[source][:-1]} to read, found none in "
+            f"{where!r}{left and '; its ' + left}: give a folder, or paths or patterns, with some."
         )
+    if left:
+        logger.warning("not read: %s", left)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files and folders of slices below a folder, hidden ones left out."""
-    if _is_sliced(folder):
+def _walk(folder: Path, left_out: Path | None) -> Iterator[Path]:
+    """Files and folders of slices below a folder, hidden ones left out; beside slices the pictures and volumes."""
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")] if folder.is_dir() else []
+    is_sliced, stray = _is_sliced(folder), None
+    if is_sliced and any(path.is_dir() for path in paths):
+        stray = _lone_slice(paths)
+    if stray:
+        logger.warning("left out: %s, one slice above other folders, is no volume", stray)
+    elif is_sliced:
         yield folder
-        return
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name.startswith("."):
-            continue
+    for path in paths:
         if path.is_dir():
-            yield from _walk(path)
-        else:
+            yield from _walk(path, left_out) if path.resolve() != left_out else ()
+        elif path != stray and (stray or not is_sliced or path.name.lower().endswith((*PICTURES, *VOLUMES))):
             yield path
+
+
+def _lone_slice(paths: Sequence[Path]) -> Path | None:
+    """The slice among files that has no other beside it."""
+    files = (path for path in paths if path.is_file() and not path.name.lower().endswith((*PICTURES, *VOLUMES)))
+    slices = (path for path in files if _modality(path) in SLICED)
+    first, second = next(slices, None), next(slices, None)
+    return None if second else first
 
 
 def _source(path: Path) -> str | None:

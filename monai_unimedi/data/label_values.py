@@ -26,7 +26,8 @@ def read_label(
     """A label as float32 (F,): 1, 0, or NaN where it is not known.
 
     Args:
-        label: a list in the order of `names`, an index into them, a mapping of class to value, or a class's name.
+        label: a list in the order of `names`, an index into them (where they are one: its value), a mapping of class
+            to value (of exclusive classes those that it leaves out are 0), or a class's name.
         names: of the datalist's classes; empty where it does not say.
         class_names: the F classes asked for.
         is_exclusive: exactly one must be 1.
@@ -37,11 +38,12 @@ def read_label(
         ValueError: When it is of no such form, or a value is none of 1, 0, -1 and null.
     """
     values = _by_class(label, names or class_names)
+    left_out = 0 if is_exclusive else None
     found = np.array(
-        [_value(name, values.get(name), policy[name], blank) for name in class_names], dtype=np.float32
+        [_value(name, values.get(name, left_out), policy[name], blank) for name in class_names], dtype=np.float32
     )
     if is_exclusive and (np.isnan(found).any() or found.sum() != 1):
-        shown = [name for name, value in zip(class_names, found) if value == 1]
+        shown = [f"{name} (not known)" if value != 1 else name for name, value in zip(class_names, found) if value]
         raise ValueError(
             f"classes exclude each other, so exactly one must be 1 and no one uncertain, got {shown or 'none'}"
         )
@@ -58,6 +60,8 @@ def _by_class(label: Any, names: Sequence[str]) -> dict[str, Any]:
         if label not in names:
             raise ValueError(f"unknown class {label!r}, the classes are {list(names)}")
         return {name: int(name == label) for name in names}
+    if isinstance(label, (int, float)) and len(names) == 1:
+        return {names[0]: label}
     if isinstance(label, int) and not isinstance(label, bool):
         if not 0 <= label < len(names):
             raise ValueError(f"a class's index must lie in [0, {len(names)}), got {label}")

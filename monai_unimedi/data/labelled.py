@@ -2,9 +2,9 @@
 """Rows with labels for classification, read and checked before training starts.
 
 A row's ``label`` is, for the classes that the datalist names under ``label_names``, a list in their order or an
-index; or, with or without those names, a mapping of class to value or the name of the one class. A value is 1, 0,
--1 (uncertain) or null (not known). Whatever the form, rows come out with ``label`` as float32 (F,) in the order of
-the asked classes: 1, 0, NaN where it is not to be learnt from or judged.
+index; or, with or without those names, a mapping of class to value, the name of the one class, or where there is only
+one class its value. A value is 1, 0, -1 (uncertain) or null (not known). Whatever the form, rows come out with
+``label`` as float32 (F,) in the order of the asked classes: 1, 0, NaN where it is not to be learnt from or judged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names
 from monai_unimedi.data.label_fraction import draw_fraction, read_percent
 from monai_unimedi.data.label_values import read_label
-from monai_unimedi.data.patient_split import split_by_patient
+from monai_unimedi.data.patient_split import read_splits
 
 __all__ = ["class_weights", "label_groups", "load_labelled_rows"]
 
@@ -50,7 +50,8 @@ def load_labelled_rows(
     Args:
         path: the datalist.
         sections: of ``training``, ``validation`` and ``test``. Without a validation list patients of the training
-            list are split off; without a test list the validation rows are judged, as in pre-training.
+            list are split off; without a test list, or labels in it, the validation rows are judged, as in
+            pre-training. Lists that are not needed for these are not looked at.
         class_names: the F classes to learn, some or all of the datalist's.
         is_exclusive: whether each image has exactly one of them.
         uncertain: what -1 becomes: ``ignore``, ``ones`` or ``zeros``; or such a word for each class, others being
@@ -78,12 +79,8 @@ def load_labelled_rows(
         rows = check_datalist(load_datalist(path, section, base_dir), section, ("id", "image"), ("image",))
         return _labelled(rows, section, names, class_names, is_exclusive, policy, blank)
 
-    found = {name: read(prefix + name) for name in SPLITS if prefix + name in known}
-    if "validation" not in found and "training" in found:
-        found["training"], found["validation"] = split_by_patient(found["training"], validation_fraction, seed)
-    if "test" not in found and "validation" in found:
-        logger.warning("No test list: the validation rows, which chose the checkpoint, are judged.")
-        found["test"] = found["validation"]
+    lists = [name for name in SPLITS if prefix + name in known]
+    found = read_splits(sections, lists, lambda name: read(prefix + name), validation_fraction, seed)
     missing = [name for name in sections if not found.get(name)]
     if missing:
         raise ValueError(
@@ -132,7 +129,11 @@ def label_groups(rows: Sequence[Row], is_exclusive: bool) -> list[int]:
             "occur together: leave it out, --balanced true weighs them in the loss."
         )
     if np.isnan(label).any():
-        raise ValueError("balanced_batches needs rows whose label is known: give --uncertain ones or zeros.")
+        unknown = int(np.isnan(label).any(1).sum())
+        raise ValueError(
+            f"balanced_batches needs rows whose label is known, {unknown} of {len(label)} are not: give "
+            "--uncertain ones or zeros for -1, --blank zeros for null."
+        )
     return label.argmax(1).tolist() if is_exclusive else label[:, 0].astype(int).tolist()
 
 

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monai_unimedi.data.datalist import check_datalist, load_datalist, read_datalist, section_names
+from monai_unimedi.data.discover import VOLUMES
 from monai_unimedi.data.label_fraction import draw_fraction, read_percent
-from monai_unimedi.data.patient_split import split_by_patient
+from monai_unimedi.data.patient_split import read_splits
 from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray
 
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 MASK = "label"  # MONAI's name of the key, whatever the datalist calls it
 MAX_BITS = 8
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 class MaskClasses(NamedTuple):
@@ -56,21 +56,30 @@ def mask_classes(path: str | os.PathLike) -> MaskClasses:
         ValueError: When the datalist names no classes, has no masks, or has a finding too many for eight bits.
     """
     content = read_datalist(path)
-    rows = [row for section in section_names(path) if section != "unlabelled" for row in content[section]]
-    if any(isinstance(row, Mapping) and isinstance(row.get(MASK), str) for row in rows):
+    if _mask_key(path) == MASK:
         return _numbered(content.get("labels"), path)
     names = [str(name) for name in content.get("label_names", [])]
-    if not any(isinstance(row, Mapping) and row.get("lesion_mask") for row in rows):
-        raise ValueError(
-            f"Datalist {str(path)!r} must have masks, no row has one: give each row 'label' (a mask with one number "
-            "a class) or 'lesion_mask' (bit i for finding i of label_names)."
-        )
     if not 1 <= len(names) <= MAX_BITS:
         raise ValueError(
             f"Datalist {str(path)!r} must name 1 to {MAX_BITS} findings in label_names for the bits of its "
             f"lesion_mask, got {len(names)}; more classes need masks with one number each under 'label'."
         )
     return MaskClasses(names, list(range(len(names))), False)
+
+
+def _mask_key(path: str | os.PathLike) -> str:
+    """The key under which all lists have their masks."""
+    content = read_datalist(path)
+    rows = [row for section in section_names(path) if section != "unlabelled" for row in content[section]]
+    rows = [row for row in rows if isinstance(row, Mapping)]
+    if any(isinstance(row.get(MASK), str) for row in rows):
+        return MASK
+    if any(row.get("lesion_mask") for row in rows):
+        return "lesion_mask"
+    raise ValueError(
+        f"Datalist {str(path)!r} must have masks, no row has one: give each row 'label' (a mask with one number "
+        "a class) or 'lesion_mask' (bit i for finding i of label_names)."
+    )
 
 
 def _numbered(labels: Any, path: str | os.PathLike) -> MaskClasses:
@@ -100,7 +109,9 @@ def load_masked_rows(
     Args:
         path: the datalist.
         sections: of ``training``, ``validation`` and ``test``. Without a validation list patients of the training
-            list are split off; without a test list the validation rows are judged, as in pre-training.
+            list are split off; without a test list, or masks in it, the validation rows are judged, as in
+            pre-training. Lists that are not needed for these are not looked at. Test rows without a mask are left
+            out, with a warning.
         base_dir: folder that relative paths start from; the list's own where None.
         validation_fraction: share of the patients split off.
         label_fraction: percent of the training list to learn from. The list's own ``training_1`` and
@@ -110,18 +121,11 @@ def load_masked_rows(
         seed: of split and fraction.
 
     Raises:
-        ValueError: When a section is empty, or a row lacks its mask or a file.
+        ValueError: When a section is empty, or a row lacks a file, or, of training or validation, its mask.
     """
     known = section_names(path)
-    found: dict[str, list[Row]] = {
-        name: _rows(path, name, base_dir) for name in ("training", "validation", "test") if name in known
-    }
-    if "validation" not in found and "training" in found:
-        found["training"], found["validation"] = split_by_patient(found["training"], validation_fraction, seed)
-    if "test" not in found and "validation" in found:
-        if "test" in sections:
-            logger.warning("No test list: the validation rows, which chose the checkpoint, are judged.")
-        found["test"] = found["validation"]
+    lists = [name for name in ("training", "validation", "test") if name in known]
+    found = read_splits(sections, lists, lambda name: _rows(path, name, base_dir), validation_fraction, seed)
     if "training" in sections and "training" in found:
         found["training"] = _fraction(path, found["training"], label_fraction, base_dir, seed)
     missing = [name for name in sections if not found.get(name)]
@@ -153,7 +157,8 @@ def _fraction(
 
 def _numbers(path: str) -> set[int]:
     """Whole numbers in a mask; none of one that cannot be read, which `check_masks` complains of."""
-    read = LoadXray(voi="ignore") if path.lower().endswith(PICTURES) else LoadVolume(dtype=None)
+    is_volume = os.path.isdir(path) or path.lower().endswith(VOLUMES)
+    read = LoadVolume(dtype=None) if is_volume else LoadXray(voi="ignore")
     try:
         return {int(value) for value in np.unique(np.asarray(read(path)))}
     except Exception:  # whatever a broken file raises
@@ -161,13 +166,13 @@ def _numbers(path: str) -> set[int]:
 
 
 def _rows(path: str | os.PathLike, section: str, base_dir: str | os.PathLike | None) -> list[Row]:
-    content = read_datalist(path, (section,))[section]
-    key = (
-        "label"
-        if any(isinstance(row, Mapping) and isinstance(row.get(MASK), str) for row in content)
-        else "lesion_mask"
-    )
+    key = _mask_key(path)
     rows = load_datalist(path, section, base_dir, path_keys=("image", key))
-    checked = check_datalist(rows, section, keys=("id", "image", key), path_keys=("image", key))
+    masked = [row for row in rows if row.get(key) is not None] if section == "test" else rows
+    if len(masked) < len(rows):
+        logger.warning("test: %d of %d rows have no mask and are left out.", len(rows) - len(masked), len(rows))
+    if not masked:
+        return []
+    checked = check_datalist(masked, section, keys=("id", "image", key), path_keys=("image", key))
     kept = ("id", "patient", "image")
     return [{name: row[name] for name in kept} | {MASK: row[key], "source": Path(path).stem} for row in checked]

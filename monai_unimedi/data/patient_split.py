@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from monai_unimedi.data.hashing import stable_hash
 
-__all__ = ["draw_patients", "patients_of", "split_by_patient", "split_sources_by_patient"]
+__all__ = ["draw_patients", "patients_of", "read_splits", "split_by_patient", "split_sources_by_patient"]
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -61,6 +61,44 @@ def split_by_patient(
         source or "datalist", len(chosen), len(patients), len(validation), len(rows),
     )  # fmt: skip
     return training, validation
+
+
+def read_splits(
+    sections: Collection[str],
+    known: Collection[str],
+    read: Callable[[str], list[Row]],
+    fraction: float = 0.1,
+    seed: int = 0,
+) -> dict[str, list[Row]]:
+    """The asked lists of a datalist, and those that they come from; no other one is read.
+
+    Validation rows are split off the training rows where there is no list of them; where nothing of a test list can
+    be judged, or there is none, the validation rows are, with a warning.
+
+    Args:
+        sections: of ``training``, ``validation`` and ``test``.
+        known: those of them that the datalist has.
+        read: rows of one; may be called for those of `known`.
+        fraction: share of the patients that is split off.
+        seed: which ones.
+
+    Returns:
+        Rows by name; a list that is neither there nor to be had from another is left out.
+    """
+    found = {"test": read("test")} if "test" in sections and "test" in known else {}
+    is_replaced = "test" in sections and not found.get("test")
+    needs_validation = "validation" in sections or is_replaced
+    if needs_validation and "validation" in known:
+        found["validation"] = read("validation")
+    if "training" in known and ("training" in sections or (needs_validation and "validation" not in known)):
+        found["training"] = read("training")
+        if "validation" not in known:
+            found["training"], found["validation"] = split_by_patient(found["training"], fraction, seed)
+    if is_replaced and "validation" in found:
+        why = "No row of the test list can be judged" if "test" in known else "No test list"
+        logger.warning("%s: the validation rows, which chose the checkpoint, are judged.", why)
+        found["test"] = found["validation"]
+    return found
 
 
 def draw_patients(

@@ -7,6 +7,7 @@ step, with any number of loader workers or ranks, sees what the uninterrupted ru
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -18,6 +19,7 @@ from monai_unimedi.data.shape_batches import Shape, ShapeBatches, rows_in_budget
 
 __all__ = ["SourcesBatchSampler"]
 
+logger = logging.getLogger(__name__)
 Request = tuple[str, int, int]
 
 
@@ -51,7 +53,8 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         world_size: processes; each takes its contiguous share of the batch.
         shuffle: False takes the rows in order, pass after pass.
         groups: for a source the group of each of its rows, such as its class: each pass then takes of every group
-            as many rows as the smallest has, of larger groups others each time until all were seen.
+            as many rows as the smallest has, of larger groups others each time until all were seen. A batch larger
+            than such a pass becomes as large as it, with a warning.
         shapes: for a source (C, X, Y[, Z]) of each row's image, where they differ or tokens count: a batch then holds
             images of one shape, on all ranks.
         token_budgets: for a source of ``shapes``, tokens of a batch over all ranks, instead of its batch size: a
@@ -94,6 +97,7 @@ class SourcesBatchSampler(Sampler[list[Request]]):
         self.seed, self.rank, self.world_size, self.shuffle = int(seed), int(rank), int(world_size), shuffle
         self.groups = {name: _members(of_rows) for name, of_rows in (groups or {}).items()}
         self.lengths |= {n: len(of) * min(map(len, of)) for n, of in self.groups.items() if n in self.lengths}
+        self.batch_sizes |= {name: self._balanced_size(name) for name in self.groups if name in self.lengths}
         self._check(budgets, min_rows)
         if row_multiple < 1:
             raise ValueError(f"row_multiple must be 1 or more, got {row_multiple}.")
@@ -127,6 +131,18 @@ class SourcesBatchSampler(Sampler[list[Request]]):
 
                 found[name] = ShapeBatches(name, shapes[name], rows_of, multiple)
         return found
+
+    def _balanced_size(self, source: str) -> int:
+        """Rows of a batch of a source with groups: at most those of a pass, shared evenly by the processes."""
+        size, rows = self.batch_sizes[source], self.lengths[source]
+        if size <= rows:
+            return size
+        fitting = max(1, rows // self.world_size) * self.world_size
+        logger.warning(
+            "%s: batches of %d rows, not %d: a pass has as many of each of %d groups as the smallest, %d.",
+            *(source, fitting, size, len(self.groups[source]), min(map(len, self.groups[source]))),
+        )
+        return fitting
 
     def _check(self, budgets: Mapping[str, int], min_rows: int) -> None:
         if not self.lengths:

@@ -166,7 +166,8 @@ def _grounding(
     from monai_unimedi.transforms import ReportText
 
     is_page = arguments.grounding.suffix != ".json"
-    total, without = sum(map(len, rows.values())), not any("report" in row for found in rows.values() for row in found)
+    total = sum(map(len, rows.values()))
+    without = not any(row.get("report") for found in rows.values() for row in found)
     if not arguments.text and without:
         raise ValueError("--grounding needs sentences: name some by --text, or give a datalist with reports.")
     if is_page and total > MAX_PICTURES:
@@ -177,7 +178,7 @@ def _grounding(
 
     def ground(good: list[tuple[dict[str, Any], Any]], source: str) -> None:
         for row, image in good:
-            sentences = arguments.text or report_sentences(ReportText()(row.get("report", "")))
+            sentences = arguments.text or report_sentences(ReportText()(row.get("report") or ""))
             arrays = kept.setdefault(source, {"id": [], "image": [], "grounding": {}})
             if sentences:
                 scores = encoder.ground(image, sentences)

@@ -28,6 +28,8 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if not (arguments.text or arguments.image or arguments.id):
         parser.error("name what to search for: --text, --image or --id")
+    if arguments.top < 1:
+        parser.error(f"--top must be 1 or more, got {arguments.top}")
     try:
         found = _search(arguments)
     except (ValueError, OSError) as error:

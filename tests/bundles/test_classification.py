@@ -218,6 +218,17 @@ def test_unreadable_file_stops_or_is_left_out(classified: ClassificationBundle, 
     assert "At least one of the 1 images must be readable" in causes(caught.value)
 
 
+def test_folder_of_the_other_dimension_is_said_to_be_for_the_other_bundle(
+    classified: ClassificationBundle, tmp_path: Path
+) -> None:
+    other = tmp_path / ("ct.nii" if classified.source == "2d" else "xray.png")
+    other.touch()
+    with pytest.raises(RuntimeError) as caught:
+        classified.infer(dataset_dir=str(tmp_path), output_dir=str(tmp_path / "out"))
+    bundles = "_3d" if classified.source == "2d" else "_2d"
+    assert f"('{other.name}') are for the bundles named {bundles}" in causes(caught.value)
+
+
 def test_pretrained_tower_is_loaded_and_wrong_sizes_are_refused(another: ClassificationBundle, tmp_path: Path) -> None:
     tower = save_tower(tmp_path / "model.pt")
     workflow = another.workflow("train", **{**another.tiny, "pretrained": str(tmp_path / "model.pt")})

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import monai.bundle
 import pytest
 import torch
 from torch import nn
@@ -13,14 +14,15 @@ from torch import nn
 from monai_unimedi.data.phantom import PROMPTS
 from monai_unimedi.encoder import load_encoder
 from monai_unimedi.prompted_head import head_prompts, start_head_from_prompts
-from tests.bundles.conftest import SIZES, Bundle
+from tests.bundles.conftest import CONFIGS, SIZES, Bundle
 
+BUNDLES = CONFIGS.parents[1]
 NAMES = ["nodule", "pneumothorax", "cardiomegaly"]
 
 
-def started(trained: Bundle, names: list[str] = NAMES, scale: float = 10.0) -> nn.Linear:
+def started(trained: Bundle, names: list[str] = NAMES, scale: float = 10.0, **options: str) -> nn.Linear:
     head = nn.Linear(SIZES["hidden_size"], len(names))
-    start_head_from_prompts(head, trained.output_dir / "models" / "model.pt", PROMPTS, names, scale)
+    start_head_from_prompts(head, trained.output_dir / "models" / "model.pt", PROMPTS, names, scale, **options)
     return head
 
 
@@ -48,9 +50,19 @@ def test_rows_are_in_the_order_of_the_classes(trained: Bundle) -> None:
 
 
 def test_background_starts_at_zero_and_needs_no_prompts(trained: Bundle) -> None:
-    head = started(trained, ["background", *NAMES])
+    head = started(trained, ["Outside", *NAMES], background="Outside")
     assert not head.weight[0].any()
     torch.testing.assert_close(head.weight[1:], started(trained).weight.detach())
+
+
+@pytest.mark.parametrize("source", ["2d", "3d"])
+def test_segmentation_takes_the_first_of_exclusive_classes_for_the_background(source: str) -> None:
+    parser = monai.bundle.ConfigParser()
+    parser.read_config(BUNDLES / f"segmentation_{source}" / "configs" / "train.json")
+    assert parser.get_parsed_content("prompted_presence#background") is None
+    parser = monai.bundle.ConfigParser(parser.get())
+    parser["class_names"], parser["class_values"], parser["exclusive"] = ["Background", "nodule"], [0, 1], True
+    assert parser.get_parsed_content("prompted_presence#background") == "Background"
 
 
 def test_folder_of_the_checkpoint_will_do(trained: Bundle) -> None:

@@ -146,6 +146,14 @@ def test_protocol_trains_is_judged_and_infers_on_the_list_that_prepare_writes(
         assert list((tmp_path / "output").glob("predictions.csv" if "class" in bundle else "masks/**/*_seg.*"))
 
 
+def test_luna16_has_no_inference_and_says_so_before_a_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "ct.nii").write_bytes(b"no image")
+    with pytest.raises(SystemExit, match=r"no inference around points.* Run evaluate\.json"):
+        run("classification_3d", ["inference", "luna16"], tmp_path, dataset_dir=str(tmp_path), device="cpu")
+    with pytest.raises(SystemExit):
+        run("classification_3d", ["inference", "luna16"], tmp_path, dataset_dir=str(tmp_path / "none"), device="cpu")
+
+
 def test_luna16_learns_candidates_in_batches_of_nodules_and_others_alike(tmp_path: Path) -> None:
     root = trees_3d.luna16(tmp_path / "root")
     options = ("--validation_subset", "6", "--test_subset", "8")

@@ -125,8 +125,10 @@ def test_wrong_searches_stop_with_a_sentence(
         == 2
     )
     assert "must be named once" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["search", str(tmp_path / "e.parquet")])
+    for words, said in (([], "name what to search for"), (["--id", "2d-0.png", "--top", "0"], "--top must be 1 or")):
+        with pytest.raises(SystemExit) as stopped:
+            main(["search", str(tmp_path / "e.parquet"), *words])
+        assert stopped.value.code == 2 and said in capsys.readouterr().err
 
 
 def test_wrong_options_stop_with_a_sentence(
@@ -177,6 +179,21 @@ def test_embed_grounds_sentences_in_files_and_reports_of_a_datalist(
     expected = encoder.ground(encoder.read(collection / "3d-0.nii"), [ct["sentence"]])
     assert np.allclose(ct["scores"], expected[0], atol=1e-5)
     assert main([*words, str(page), str(collection / "3d-0.nii")]) == 2
+    assert "needs sentences" in capsys.readouterr().err
+
+
+def test_grounding_passes_over_images_without_a_report(
+    trained: Bundle, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((collection / "2d.json").read_text())
+    content["training"][0]["report"] = None
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    words = ["embed", "--model_dir", str(trained.output_dir / "models"), "--grounding", str(tmp_path / "g.json")]
+    words += [str(tmp_path / "list.json"), "--dataset_dir", str(collection)]
+    assert main(words) == 0
+    assert list(json.loads((tmp_path / "g.json").read_text())) == ["2d-1", "2d-2"]
+    (tmp_path / "list.json").write_text(json.dumps({"training": content["training"][:1]}))
+    assert main(words) == 2
     assert "needs sentences" in capsys.readouterr().err
 
 

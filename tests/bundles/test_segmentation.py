@@ -199,6 +199,29 @@ def test_predicted_masks_lie_on_the_grid_of_their_files(segmented: SegmentationB
             assert mask.GetDirection() == pytest.approx(image.GetDirection())
 
 
+def test_second_run_does_not_segment_the_masks_of_the_first(segmented: SegmentationBundle, tmp_path: Path) -> None:
+    folder = Path(segmented.phantom["phantom_dir"]) / segmented.source / "test"
+    shutil.copy(sorted(path for path in folder.iterdir() if "mask" not in path.name)[0], tmp_path)
+    for output_dir in (tmp_path / "results", tmp_path):
+        for _ in range(2):
+            places = {"dataset_dir": str(tmp_path), "output_dir": str(output_dir)}
+            segmented.workflow("inference", kind="infer", **SIZES, **places).run()
+        assert len(json.loads((output_dir / "segments.json").read_text())) == 6
+        shutil.rmtree(output_dir / "masks")
+
+
+def test_folder_of_the_other_dimension_is_said_to_be_for_the_other_bundle(
+    segmented: SegmentationBundle, tmp_path: Path
+) -> None:
+    other = tmp_path / ("ct.nii" if segmented.source == "2d" else "xray.png")
+    other.touch()
+    options = {"dataset_dir": str(tmp_path), "output_dir": str(tmp_path / "out")}
+    with pytest.raises(RuntimeError) as caught:
+        segmented.workflow("inference", kind="infer", **SIZES, **options).run()
+    bundles = "_3d" if segmented.source == "2d" else "_2d"
+    assert f"('{other.name}') are for the bundles named {bundles}" in causes(caught.value)
+
+
 @pytest.mark.parametrize("is_skipping", [False, True])
 def test_file_that_cannot_be_read_is_named_or_left_out(
     segmented: SegmentationBundle, tmp_path: Path, is_skipping: bool, caplog: pytest.LogCaptureFixture
@@ -387,6 +410,26 @@ def test_model_of_other_sizes_names_the_options(segmented: SegmentationBundle) -
     with pytest.raises(RuntimeError) as caught:
         segmented.evaluate(feature_size=8)
     assert "--feature_size '4'" in causes(caught.value)
+
+
+@pytest.mark.parametrize(("batch", "processes", "expected"), [(4, 3, 3), (2, 4, 4), (8, 4, 8)])
+def test_several_processes_share_the_batch_whatever_their_number(
+    segmented: SegmentationBundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
+    processes: int,
+    expected: int,
+) -> None:
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: processes)
+    parser = monai.bundle.ConfigParser()
+    parser.read_config([str(segmented.root / "configs" / f"{name}.json") for name in ("train", "multi_gpu_train")])
+    for key, value in {**segmented.places, **segmented.tiny, "batch_size": batch}.items():
+        parser[key] = value
+    sampler = parser.get_parsed_content("train#sampler")
+    assert list(sampler.batch_sizes.values()) == [expected]
+    assert len(sampler.requests(0)) == expected // processes
 
 
 def test_several_processes_overlay_trains_as_one_process_does(

@@ -18,8 +18,8 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from monai_unimedi.data.discover import discover, source_of
-from tests.data.corpora.files import ct_series, picture, structured_report, xray
+from monai_unimedi.data.discover import discover, require_images, source_of
+from tests.data.corpora.files import ct_series, ct_slice, nifti, picture, structured_report, xray
 
 
 def found(folder: Path) -> dict[str, list[str]]:
@@ -55,6 +55,58 @@ def test_series_is_one_volume_whatever_lies_beside_its_slices(tmp_path: Path, be
             (folder / name).write_bytes(b"\0" * 200)
     assert found(tmp_path) == {"3d": ["series"]}
     assert source_of(folder) == "3d"
+
+
+def test_series_pictures_and_folders_beside_slices_are_found_too(tmp_path: Path) -> None:
+    folder = ct_series(tmp_path / "series", 1, 3)
+    ct_series(folder / "second", 2, 3)
+    nifti(folder / "other.nii.gz")
+    picture(folder / "deeper" / "xray.png")
+    picture(folder / "drawn.png")
+    assert found(tmp_path) == {
+        "2d": ["series/deeper/xray.png", "series/drawn.png"],
+        "3d": ["series", "series/other.nii.gz", "series/second"],
+    }
+    assert found(folder)["3d"] == [".", "other.nii.gz", "second"]
+
+
+def test_stray_slice_above_folders_of_images_is_named_and_no_volume(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ct_series(tmp_path / "one", 1, 3)
+    xray(tmp_path / "two" / "x.dcm", 1)
+    xray(tmp_path / "y.dcm", 2)
+    ct_slice(tmp_path / "0.dcm", 3, 0)
+    assert found(tmp_path) == {"2d": ["two/x.dcm", "y.dcm"], "3d": ["one"]}
+    assert f"left out: {tmp_path / '0.dcm'}, one slice" in caplog.text
+    alone = ct_slice(tmp_path / "alone" / "0.dcm", 4, 0).parent
+    assert found(alone) == {"3d": ["."]}  # its reader says what is wrong
+
+
+def test_what_was_written_below_the_folder_is_no_input(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "out" / "masks" / "a_seg.png")
+    picture(tmp_path / "masks" / "b.png")
+    rows = discover(tmp_path, output_dir=f"{tmp_path}/x/../out/masks")["2d"]
+    assert [row["id"] for row in rows] == ["a.png", "masks/b.png"]
+
+
+def test_images_of_the_other_dimension_are_named_with_their_bundles(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(7):
+        picture(tmp_path / f"{number}.png")
+    message = r"at least one CT to read, found none in 'D'; its X-rays \('0.png', .* and 2 more\) are for .*_2d: give"
+    with pytest.raises(ValueError, match=message):
+        require_images(discover(tmp_path), "D", "3d")
+    require_images(discover(tmp_path), "D", "2d")
+    require_images(discover(tmp_path), "D")
+    assert not caplog.text
+    nifti(tmp_path / "ct.nii.gz")
+    require_images(discover(tmp_path), "D", "2d")
+    assert "not read: CTs ('ct.nii.gz') are for the bundles named _3d" in caplog.text
+    with pytest.raises(ValueError, match="at least one image to read, found none in 'D': give"):
+        require_images({}, "D")
 
 
 def test_slices_that_name_no_modality_are_known_by_their_class(tmp_path: Path) -> None:

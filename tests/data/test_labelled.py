@@ -50,6 +50,21 @@ def test_every_form_gives_the_asked_classes_in_their_order(label: Any, expected:
     np.testing.assert_array_equal(read_label(label, NAMES, ["a", "c"], False, IGNORE), expected)
 
 
+def test_exclusive_classes_that_a_mapping_leaves_out_are_absent() -> None:
+    np.testing.assert_array_equal(read_label({"b": 1}, NAMES, NAMES, True, IGNORE), [0, 1, 0])
+    np.testing.assert_array_equal(read_label({"b": 1}, NAMES, NAMES, False, IGNORE), [np.nan, 1, np.nan])
+    with pytest.raises(ValueError, match=r"got \['a \(not known\)', 'b'\]"):
+        read_label({"b": 1, "a": None}, NAMES, NAMES, True, IGNORE)
+
+
+@pytest.mark.parametrize(("label", "expected"), [(1, 1), (0, 0), (True, 1), (False, 0), (1.0, 1), (-1, np.nan)])
+def test_number_of_the_only_class_is_its_value(label: Any, expected: float) -> None:
+    for names in (["a"], []):
+        np.testing.assert_array_equal(read_label(label, names, ["a"], False, IGNORE), [expected])
+    with pytest.raises(ValueError, match="the value of 'a' must be 1, 0, -1"):
+        read_label(2, ["a"], ["a"], False, IGNORE)
+
+
 def test_uncertain_and_blank_follow_their_policies() -> None:
     policy = {"a": "ones", "b": "zeros", "c": "ignore"}
     np.testing.assert_array_equal(read_label([-1, -1, -1], NAMES, NAMES, False, policy), [1, 0, np.nan])
@@ -98,6 +113,34 @@ def test_rows_without_label_are_left_out_with_a_warning(tmp_path: Path, caplog: 
     path = write(tmp_path, {"training": [*BOTH, None], "validation": BOTH})
     assert len(load_labelled_rows(path, ["training"], NAMES)["training"]) == 4
     assert "1 of 5 rows have no label" in caplog.text
+
+
+def test_only_the_lists_that_are_needed_are_looked_at(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, {"training": BOTH, "validation": BOTH, "test": BOTH})
+    content = json.loads(path.read_text())
+
+    def broken(*sections: str) -> None:
+        """Those lists name files that are not there, with labels of no form."""
+        rows = {name: [row | {"image": "gone.png", "label": "d"} for row in content[name]] for name in sections}
+        path.write_text(json.dumps(content | rows))
+
+    broken("training", "validation")
+    assert len(load_labelled_rows(path, ["test"], NAMES)["test"]) == 4
+    broken("test")
+    assert set(load_labelled_rows(path, ["training", "validation"], NAMES)) == {"training", "validation"}
+    assert not caplog.text
+    broken("training")
+    with pytest.raises(ValueError, match=r"gone\.png"):
+        load_labelled_rows(path, ["training"], NAMES)
+
+
+def test_test_list_without_labels_leaves_the_validation_rows_to_judge(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path, {"training": BOTH, "validation": BOTH, "test": [None, None]})
+    rows = load_labelled_rows(path, ["test"], NAMES)["test"]
+    assert [row["id"] for row in rows] == [f"validation-{i}" for i in range(4)]
+    assert "No row of the test list can be judged: the validation rows" in caplog.text
 
 
 @pytest.mark.parametrize("names", [["a", "d"], [], ["a", "a"]])
@@ -180,5 +223,5 @@ def test_groups_are_the_classes_where_a_row_has_one() -> None:
     assert label_groups(rows([0, 0, 1], [1, 0, 0]), True) == [2, 0]
     with pytest.raises(ValueError, match="balanced_batches needs one class or classes that exclude each other, got 2"):
         label_groups(rows([0, 1]), False)
-    with pytest.raises(ValueError, match="balanced_batches needs rows whose label is known"):
+    with pytest.raises(ValueError, match=r"label is known, 1 of 2 are not: give --uncertain .* --blank zeros"):
         label_groups(rows([1], [np.nan]), False)

@@ -10,12 +10,14 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
 from monai_unimedi.data.check_masks import check_masks
 from monai_unimedi.data.datalist import datalist_digest
 from monai_unimedi.data.masks import MaskClasses, load_masked_rows, mask_classes
+from tests.data.corpora.files import xray
 
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -186,12 +188,16 @@ def test_fractions_are_by_patient_nested_and_leave_validation_whole(tmp_path: Pa
     assert ids(10) == ["6", "7"]
 
 
+@pytest.mark.parametrize("ending", ["png", "dcm"])
 def test_fraction_draws_further_patients_until_every_class_is_there(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for value in (1, 2):
         Image.fromarray(np.full((4, 4), value, np.uint8)).save(tmp_path / f"{value}.png")
-    training = [{"image": "1.png", "lesion_mask": f"{1 + (i == 33)}.png", "id": str(i)} for i in range(40)]
+        mask = pydicom.dcmread(xray(tmp_path / f"{value}.dcm", value))
+        mask.PixelData = np.full((mask.Rows, mask.Columns), value, np.uint16).tobytes()
+        mask.save_as(tmp_path / f"{value}.dcm")
+    training = [{"image": "1.png", "lesion_mask": f"{1 + (i == 33)}.{ending}", "id": str(i)} for i in range(40)]
     content = {"label_names": ["a", "b", "nowhere"], "training": training, "validation": training[:4]}
     (tmp_path / "l.json").write_text(json.dumps(content))
     for seed in range(3):
@@ -216,6 +222,48 @@ def test_judging_the_validation_rows_is_said(masked: Callable[..., Any], tmp_pat
     assert not caplog.text
     load_masked_rows(tmp_path / "list.json", ["test"])
     assert "No test list: the validation rows" in caplog.text
+
+
+def test_only_the_lists_that_are_needed_are_looked_at(masked: Callable[..., Any], tmp_path: Path) -> None:
+    masked(good())
+    content = json.loads((tmp_path / "list.json").read_text())
+    gone = [{"id": "g", "image": "gone.nii.gz", "label": "gone_too.nii.gz"}]
+
+    def load(sections: list[str], **lists: Any) -> dict[str, Any]:
+        (tmp_path / "list.json").write_text(json.dumps(content | lists))
+        return load_masked_rows(tmp_path / "list.json", sections)
+
+    assert len(load(["test"], training=gone, validation=gone, test=content["validation"])["test"]) == 1
+    assert len(load(["test"], training=gone)["test"]) == 1
+    assert len(load(["training", "validation"], test=gone)["training"]) == 2
+    with pytest.raises(ValueError, match=r"gone\.nii\.gz"):
+        load(["test"], validation=gone)
+
+
+@pytest.mark.parametrize("form", [str, lambda image: {"image": image}])
+def test_test_rows_without_masks_are_left_out_and_counted(
+    masked: Callable[..., Any], tmp_path: Path, form: Callable[[str], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    masked(good())
+    content = json.loads((tmp_path / "list.json").read_text())
+    official = [form("imagesTs/a.nii.gz"), form("./imagesTs/b.nii.gz")]
+
+    def load(sections: list[str], **lists: Any) -> dict[str, Any]:
+        (tmp_path / "list.json").write_text(json.dumps(content | lists))
+        return load_masked_rows(tmp_path / "list.json", sections)
+
+    assert len(load(["training", "validation"], test=official)["training"]) == 2
+    assert mask_classes(tmp_path / "list.json") == ORGANS
+    assert not caplog.text
+    some = load(["test"], test=[*official, *content["validation"]])["test"]
+    assert [row["id"] for row in some] == ["ct2"]
+    assert "test: 2 of 3 rows have no mask and are left out." in caplog.text
+    caplog.clear()
+    assert [row["id"] for row in load(["test"], test=official)["test"]] == ["ct2"]
+    assert "test: 2 of 2 rows have no mask" in caplog.text
+    assert "No row of the test list can be judged: the validation rows" in caplog.text
+    with pytest.raises(ValueError, match=r"row 0, id 'imagesTs/a\.nii\.gz': the key 'label' is missing"):
+        load(["training", "validation"], validation=official)
 
 
 def test_digest_stays_where_the_folder_of_masks_moves() -> None:

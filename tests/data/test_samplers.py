@@ -177,10 +177,20 @@ def test_groups_are_seen_alike_and_all_rows_of_the_larger_in_turn() -> None:
     assert sorted(found.requests(3)) != sorted(found.requests(5))
 
 
-def test_batch_larger_than_a_balanced_pass_is_refused() -> None:
-    message = "has 4 rows, as many of each of 2 groups as the smallest has, fewer than its batch of 6"
-    with pytest.raises(ValueError, match=message):
-        sampler(lengths={"2d": 40}, batch_sizes={"2d": 6}, groups={"2d": [0] * 38 + [1] * 2})
+def test_batch_is_no_larger_than_a_balanced_pass(caplog: pytest.LogCaptureFixture) -> None:
+    options: dict[str, Any] = {"lengths": {"2d": 100}, "batch_sizes": {"2d": 32}}
+    rare: dict[str, Any] = {**options, "groups": {"2d": [0] * 97 + [1] * 3}}
+    for ranks, size in ((1, 6), (4, 4)):
+        parts = [sampler(**rare, rank=rank, world_size=ranks) for rank in range(ranks)]
+        assert f"2d: batches of {size} rows, not 32: a pass has as many of each of 2 groups as" in caplog.text
+        rows = [row for part in parts for _, row, _ in part.requests(3)]
+        assert len(set(rows)) == size
+    assert sorted(row >= 97 for _, row, _ in sampler(**rare).requests(3)) == [False] * 3 + [True] * 3
+    caplog.clear()
+    sampler(**options, groups={"2d": [0, 1] * 50})
+    assert not caplog.text
+    with pytest.raises(ValueError, match="has 6 rows, as many of each of 2 groups as the smallest has, fewer than"):
+        sampler(**rare, world_size=8)
 
 
 def test_groups_of_a_source_that_is_left_out_do_not_matter() -> None:
