@@ -16,6 +16,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from monai_unimedi.data.dicom_xray import PURPOSE_TAGS, is_for_processing, turned_orientation
+from monai_unimedi.transforms.dicom_series import largest_shift, shifts_beside_line
 
 __all__ = ["DicomFile", "link_series", "read_header", "series_problem", "without_localizers"]
 
@@ -164,6 +165,8 @@ def _geometry_problem(files: Sequence[DicomFile]) -> str | None:
         return "gantry tilt: the slices are sheared"
     if steps.max() > _GAP * np.median(steps):
         return "slices are missing"
+    if shifts_beside_line(positions[order], normal).max() > largest_shift(*(files[0].spacing or (0.0, 0.0))):
+        return "slices are shifted sideways"
     places = np.linspace(along[order[0]], along[order[-1]], len(files))
     off = max(np.abs(along[order] - places).max(), np.abs(steps - np.median(steps)).max())
     return "slices are unevenly spaced" if off > _EVEN * np.median(steps) else None

@@ -98,15 +98,11 @@ def _check_one_series(slices: Sequence[_Slice]) -> None:
     modalities = {str(s.header.get("Modality", "")) for s in slices}
     others = sorted(modalities - {*SLICED, ""})
     if others:
-        raise ValueError(
-            f"A volume must be made of CT slices, the folder holds objects of {others}; {_SORT}."
-        )
+        raise ValueError(f"A volume must be made of CT slices, the folder holds objects of {others}; {_SORT}.")
     series = Counter(str(s.header.get("SeriesInstanceUID", "")) for s in slices)
     if len(series) > 1:
         counts = " and ".join(str(n) for n in sorted(series.values(), reverse=True))
-        raise ValueError(
-            f"The folder must hold one series, it holds {len(series)} of {counts} files; {_SORT}."
-        )
+        raise ValueError(f"The folder must hold one series, it holds {len(series)} of {counts} files; {_SORT}.")
     localizers = sum("LOCALIZER" in (s.header.get("ImageType") or ()) for s in slices)
     if localizers:
         raise ValueError(
@@ -169,7 +165,7 @@ def _ordered(slices: Sequence[_Slice]) -> tuple[list[_Slice], np.ndarray]:
     step = _check_steps(heights[order])
     _check_tilt(positions[order[-1]] - positions[order[0]], normal)
     row_spacing, column_spacing = _numbers(slices[0], "PixelSpacing")
-    _check_shifts(positions[order], heights[order], max(_SHIFT, min(row_spacing, column_spacing) / 2))
+    _check_shifts(positions[order], normal, largest_shift(row_spacing, column_spacing))
     affine = np.eye(4)
     affine[:3, :3] = np.stack([across * column_spacing, down * row_spacing, normal * step], axis=1)
     affine[:3, 3] = positions[order[0]]
@@ -212,10 +208,20 @@ def _check_tilt(way: np.ndarray, normal: np.ndarray) -> None:
         )
 
 
-def _check_shifts(positions: np.ndarray, heights: np.ndarray, limit: float) -> None:
-    """Positions (N, 3) in order, mm, against the line from the first to the last."""
-    along = (heights - heights[0]) / (heights[-1] - heights[0])
-    shifts = np.linalg.norm(positions - positions[0] - along[:, None] * (positions[-1] - positions[0]), axis=1)
+def largest_shift(row_spacing: float, column_spacing: float) -> float:
+    """How far a slice may lie beside the stack's line, mm."""
+    return max(_SHIFT, min(row_spacing, column_spacing) / 2)
+
+
+def shifts_beside_line(positions: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """(N,) mm from positions (N, 3), in order along the normal, to the line from the first to the last."""
+    ways = positions - positions[0]
+    along = (ways @ normal) / (ways[-1] @ normal)
+    return np.asarray(np.linalg.norm(ways - along[:, None] * ways[-1], axis=1))
+
+
+def _check_shifts(positions: np.ndarray, normal: np.ndarray, limit: float) -> None:
+    shifts = shifts_beside_line(positions, normal)
     if shifts.max() > limit:
         raise ValueError(
             f"The slices must lie straight above one another, {int((shifts > limit).sum())} of {len(shifts)} lie up to "

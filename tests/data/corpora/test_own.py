@@ -90,6 +90,7 @@ def test_dicom_left_out_files_have_their_reason(prepared: Prepared) -> None:
         "cts/gap": "slices are missing",
         "cts/mixed/copy.dcm": "another file has the same SOPInstanceUID",
         "cts/scout": "localizer",
+        "cts/shifted": "slices are shifted sideways",
         "cts/short": "under 20 slices",
         "cts/tilt": "gantry tilt: the slices are sheared",
         "other/another.dcm": "the report is another patient's",

@@ -35,10 +35,10 @@ def own_table(root: Path) -> Path:
 
 
 def own_dicom(root: Path, structured: bool = False) -> Path:
-    """X-rays and CTs of eight patients in one tree: two series in one folder, a localizer, a short series, a
-    coronal one, one with missing slices, one tilted, copies, a truncated and a broken file, another modality,
-    several frames, a loop of links, no accession number, another patient's report. `own_reports` has the
-    table."""
+    """X-rays and CTs of nine patients in one tree: two series in one folder, a localizer, a short series, a
+    coronal one, one with missing slices, one tilted, one whose slices jump sideways, copies, a truncated and a
+    broken file, another modality, several frames, a loop of links, no accession number, another patient's
+    report. `own_reports` has the table."""
     for number in range(1, 6):
         xray(root / "xrays" / f"röntgen {number}.dcm", number)
     xray(root / "xrays" / "lateral.dcm", 6, PatientID="P1", ViewPosition="LL", StudyInstanceUID="1.2.3.1")
@@ -65,9 +65,9 @@ def own_dicom(root: Path, structured: bool = False) -> Path:
     ct_series(root / "cts" / "coronal", 6, 24, ImageOrientationPatient=[1.0, 0.0, 0.0, 0.0, 0.0, -1.0])
     (ct_series(root / "cts" / "gap", 7) / "1-012.dcm").unlink()
     for index in range(24):
-        ct_slice(
-            root / "cts" / "tilt" / f"{index}", 8, index, ImagePositionPatient=[0.0, 0.5 * index, 2.0 * index]
-        )
+        ct_slice(root / "cts" / "tilt" / f"{index}", 8, index, ImagePositionPatient=[0.0, 0.5 * index, 2.0 * index])
+        place = [9.0 * (index == 12), 0.0, 2.0 * index]
+        ct_slice(root / "cts" / "shifted" / f"{index}", 10, index, ImagePositionPatient=place)
     if structured:
         for number in (1, 2):
             findings = f"The heart is of normal size, case {number}."
