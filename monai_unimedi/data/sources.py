@@ -31,6 +31,7 @@ __all__ = [
     "draw_rows",
     "find_datalists",
     "is_phantom",
+    "load_learnt",
     "load_split",
     "load_test",
     "load_training",
@@ -170,6 +171,21 @@ def _validation_of(
     others = {name: path for name, path in datalists.items() if is_drawn and "training" in section_names(path)}
     validation = load_training({**others, **missing}, *of_run)["validation"]
     return {source: validation[source] for source in missing}
+
+
+def load_learnt(
+    datalists: Mapping[str, str | os.PathLike],
+    base_dir: str | os.PathLike | None = None,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    on_bad_report: str = "raise",
+) -> Rows:
+    """Training rows without those that the training split off; a source without a training list is left out.
+
+    Arguments as in `load_training`, of the same run.
+    """
+    lists = {source: path for source, path in datalists.items() if "training" in section_names(path)}
+    return load_training(lists, base_dir, validation_fraction, seed, on_bad_report)["training"]
 
 
 def load_training(

@@ -125,6 +125,8 @@ def test_own_xrays_without_labels_or_validation_list_are_trained_and_judged(
     assert (
         evaluation.parser.get_parsed_content("test_rows") == workflow.parser.get_parsed_content("rows")["validation"]
     )
+    learnt = evaluation.parser.get_parsed_content("training_rows")
+    assert learnt == workflow.parser.get_parsed_content("rows")["training"]
     printed = new_bundle.evaluate(**places, on_bad_report="drop")
     found = json.loads((new_bundle.output_dir / "metrics.json").read_text())
     assert set(found) & {"retrieval", "zero_shot", "slice_selection", "linear_probe", "phantom"} == {

@@ -16,6 +16,7 @@ from monai_unimedi.data.sources import (
     digests,
     draw_rows,
     find_datalists,
+    load_learnt,
     load_test,
     load_training,
     phantom_facts,
@@ -114,6 +115,15 @@ def test_patient_with_an_x_ray_and_a_ct_is_on_one_side_and_judged_as_trained(wri
     sides = [{entry["patient"] for part in side.values() for entry in part} for side in found.values()]
     assert not sides[0] & sides[1]
     assert load_test(lists)["2d"] == found["validation"]["2d"]
+
+
+def test_rows_that_are_judged_are_not_learnt_from(write: Any) -> None:
+    lists = {"2d": write("x", training=[row(f"a{i}") for i in range(20)]), "3d": write("y", test=[row("z")])}
+    learnt, judged = load_learnt(lists), load_test(lists)
+    ids = [{entry["id"] for entry in found["2d"]} for found in (learnt, judged)]
+    assert [len(found) for found in ids] == [18, 2] and not ids[0] & ids[1]
+    assert learnt == load_training({"2d": lists["2d"]})["training"]
+    assert load_learnt({"3d": lists["3d"]}) == {}
 
 
 def test_list_without_training_rows_is_named(write: Any) -> None:
