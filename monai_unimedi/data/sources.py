@@ -35,6 +35,7 @@ __all__ = [
     "load_split",
     "load_test",
     "load_training",
+    "load_unjudged",
     "phantom_facts",
     "shared_label_names",
 ]
@@ -186,6 +187,25 @@ def load_learnt(
     """
     lists = {source: path for source, path in datalists.items() if "training" in section_names(path)}
     return load_training(lists, base_dir, validation_fraction, seed, on_bad_report)["training"]
+
+
+def load_unjudged(
+    datalists: Mapping[str, str | os.PathLike],
+    learnt: Mapping[str, list[Row]],
+    base_dir: str | os.PathLike | None = None,
+    on_bad_report: str = "raise",
+) -> Rows:
+    """Rows to choose constant answers on, none of which is judged: the validation list of a source that has a test
+    list too, else its rows of `load_learnt`.
+
+    Args:
+        datalists: from `find_datalists`.
+        learnt: of `load_learnt`.
+        base_dir: see `load_split`.
+        on_bad_report: see `load_split`.
+    """
+    apart = {source: path for source, path in datalists.items() if "test" in section_names(path)}
+    return {**learnt, **load_split(apart, "validation", base_dir, on_bad_report=on_bad_report)}
 
 
 def load_training(

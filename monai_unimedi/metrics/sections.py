@@ -107,9 +107,13 @@ def slices(
     other = None if constant_on is None else lesion_slices(constant_on["lesion_mask"])
     union = lesion_slices(mask)
     hits = slice_selection.selector_hits(union, scores, entropy, other)
-    absent = {"attention", "entropy", "constant"} - set(hits)
+    absent = {"constant": "no lesion masks of cases that are not judged"}
+    absent |= dict.fromkeys(("attention", "entropy"), "not given")
     yield from (
-        ((*path, subset, name), "not given") for subset in ("all", "small") for name in sorted(absent)
+        ((*path, subset, name), reason)
+        for subset in ("all", "small")
+        for name, reason in absent.items()
+        if name not in hits
     )
     small = slice_selection.is_small(union)
     for subset, rows in {"all": union.any(dim=1), "small": small}.items():

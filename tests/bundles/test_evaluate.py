@@ -138,6 +138,23 @@ def test_own_xrays_without_labels_or_validation_list_are_trained_and_judged(
     assert not any(row["report"] in page for row in own)
 
 
+def test_constants_are_chosen_on_training_rows_where_the_validation_rows_are_judged(
+    trained: Bundle, tmp_path: Path
+) -> None:
+    content = json.loads(_datalist(trained, "3d").read_text())
+    judged = content.pop("test")
+    lists = tmp_path / "mine.json"
+    lists.write_text(json.dumps({**content, "training": content["validation"], "validation": judged}))
+    places = {"datalist_3d": str(lists), "dataset_dir": trained.places["phantom_dir"] + "/."}
+    workflow = trained.workflow("evaluate", kind="infer", **SIZES, **places, probe_rows=6)
+    test, chosen_on = (
+        workflow.parser.get_parsed_content(name).dataset for name in ("dataloader", "validation_dataloader")
+    )
+    ids = [{row["id"] for row in dataset.datasets["3d"].rows} for dataset in (test, chosen_on)]
+    assert [len(found) for found in ids] == [16, 6] and not ids[0] & ids[1]
+    assert all("lesion_mask" in row and "label" not in row for row in chosen_on.datasets["3d"].rows)
+
+
 def test_missing_file_names_row_key_and_path(trained: Bundle, new_bundle: Bundle, tmp_path: Path) -> None:
     lists = tmp_path / "mine.json"
     lists.write_text(json.dumps({"training": [{"image": "gone.png", "report": "The lungs are clear."}]}))

@@ -19,6 +19,7 @@ from monai_unimedi.data.sources import (
     load_learnt,
     load_test,
     load_training,
+    load_unjudged,
     phantom_facts,
     shared_label_names,
 )
@@ -124,6 +125,16 @@ def test_rows_that_are_judged_are_not_learnt_from(write: Any) -> None:
     assert [len(found) for found in ids] == [18, 2] and not ids[0] & ids[1]
     assert learnt == load_training({"2d": lists["2d"]})["training"]
     assert load_learnt({"3d": lists["3d"]}) == {}
+
+
+def test_constant_answers_are_chosen_on_rows_that_are_not_judged(write: Any) -> None:
+    sections = {name: [row(f"{name}{i}") for i in range(3)] for name in ("training", "validation", "test")}
+    for left_out, chosen_on in ((), "validation"), (("test",), "training"), (("test", "validation"), "training"):
+        lists = {"2d": write("x", **{name: rows for name, rows in sections.items() if name not in left_out})}
+        found, judged = load_unjudged(lists, load_learnt(lists))["2d"], load_test(lists)["2d"]
+        assert {entry["id"][:-5] for entry in found} == {chosen_on}
+        assert not {entry["id"] for entry in found} & {entry["id"] for entry in judged}
+    assert load_unjudged({"2d": write("y", validation=sections["validation"])}, {}) == {}
 
 
 def test_list_without_training_rows_is_named(write: Any) -> None:
