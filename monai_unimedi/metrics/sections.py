@@ -106,8 +106,11 @@ def slices(
     )
     other = None if constant_on is None else lesion_slices(constant_on["lesion_mask"])
     union = lesion_slices(mask)
-    hits = slice_selection.selector_hits(union, scores, entropy, other)
     absent = {"constant": "no lesion masks of cases that are not judged"}
+    if other is not None and other.shape[1] != union.shape[1]:
+        absent["constant"] = f"chosen on CTs of {other.shape[1]} slices, those that are judged have {union.shape[1]}"
+        other = None
+    hits = slice_selection.selector_hits(union, scores, entropy, other)
     absent |= dict.fromkeys(("attention", "entropy"), "not given")
     yield from (
         ((*path, subset, name), reason)

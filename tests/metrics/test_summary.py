@@ -175,6 +175,14 @@ def test_constant_slices_come_from_the_validation_set_where_training_has_no_mask
     assert told in metrics["not_available"]
 
 
+def test_constant_slices_of_cts_of_another_depth_are_left_out(everything: dict[str, Any]) -> None:
+    shallow = {"3d": {"lesion_mask": everything["training"]["3d"]["lesion_mask"][..., :4]}}
+    metrics = summarize(**(everything | {"training": shallow}))
+    assert set(metrics["slice_selection"]["all"]) == set(SELECTORS) - {"constant"}
+    told = "slice_selection.small.constant: chosen on CTs of 4 slices, those that are judged have 8"
+    assert told in metrics["not_available"]
+
+
 def test_finding_that_never_occurs_is_listed(everything: dict[str, Any]) -> None:
     silent = dict(everything["test"]["2d"])
     silent["label"] = silent["label"] * torch.tensor([1, 1, 0])
