@@ -235,3 +235,19 @@ def test_all_floors_have_a_row(metrics: dict[str, Any]) -> None:
     rows = compare_to_floors(metrics)
     assert len(rows) == 8 + 2 + 2 + 2 + 2 + 1
     assert all(row["value"] is not None and row["floor"] is not None for row in rows)
+
+
+def test_unknown_labels_are_left_out_by_finding(everything: dict[str, Any], metrics: dict[str, Any]) -> None:
+    sets = {}
+    for name in ("test", "training"):
+        sets[name] = {source: dict(values) for source, values in everything[name].items()}
+        for values in sets[name].values():
+            values["label"] = values["label"].float()
+            values["label"][:10, 0], values["label"][:, 2] = torch.nan, torch.nan
+    found = summarize(**(everything | sets))
+    by_finding = found["zero_shot"]["2d"]["by_finding"]
+    assert set(by_finding) == {"nodule", "consolidation"}
+    assert [by_finding[name]["count"] for name in by_finding] == [30, 40]
+    assert by_finding["consolidation"] == metrics["zero_shot"]["2d"]["by_finding"]["consolidation"]
+    assert set(found["linear_probe"]["trained"]["3d"]) == {"1", "10", "100"}
+    json.dumps(found, allow_nan=False)
