@@ -155,6 +155,36 @@ def test_constants_are_chosen_on_training_rows_where_the_validation_rows_are_jud
     assert all("lesion_mask" in row and "label" not in row for row in chosen_on.datasets["3d"].rows)
 
 
+def _labelled(bundle: Bundle, path: Path, unknown: Any) -> dict[str, str]:
+    """Options for the phantoms' X-rays, of which a quarter of the labels are something else."""
+    content = json.loads(_datalist(bundle, "2d").read_text())
+    for row in content["test"][::4]:
+        row["label"] = unknown
+    path.write_text(json.dumps(content))
+    return {"datalist_2d": str(path), "dataset_dir": bundle.places["phantom_dir"] + "/."}
+
+
+def test_unknown_labels_are_left_out_of_the_evaluation(trained: Bundle, tmp_path: Path) -> None:
+    names = json.loads(_datalist(trained, "2d").read_text())["label_names"]
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(json.dumps({name: {"positive": [name], "negative": [f"no {name}"]} for name in names}))
+    places = _labelled(trained, tmp_path / "mine.json", {names[0]: None, names[1]: -1})
+    trained.evaluate(**places, prompts=str(prompts), output_dir=str(tmp_path / "output"))
+    found = json.loads((tmp_path / "output" / "metrics.json").read_text())
+    assert found["zero_shot"]["2d"]["auroc"]["count"] == 12
+    assert found["linear_probe"]["trained"]["2d"]["100"]["count"] == 12
+    assert found["retrieval"]["2d"]["image_to_report"]["R@1"]["count"] > 0
+
+
+def test_label_that_cannot_be_read_is_refused_before_any_image(trained: Bundle, tmp_path: Path) -> None:
+    places = _labelled(trained, tmp_path / "mine.json", "nodule?")
+    with pytest.raises(RuntimeError) as caught:
+        trained.workflow("evaluate", kind="infer", **SIZES, **places).parser.get_parsed_content("test_rows")
+    message = str(caught.value.__cause__)
+    assert "4 labels of source '2d', list 'test' do not fit: row 0, id '" in message
+    assert "unknown class 'nodule?'" in message
+
+
 def test_missing_file_names_row_key_and_path(trained: Bundle, new_bundle: Bundle, tmp_path: Path) -> None:
     lists = tmp_path / "mine.json"
     lists.write_text(json.dumps({"training": [{"image": "gone.png", "report": "The lungs are clear."}]}))

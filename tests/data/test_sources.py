@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from monai_unimedi.data.readable import CollateReadable, ReadableRows
@@ -163,6 +164,26 @@ def test_drawn_rows_have_the_key_and_keep_their_order() -> None:
     assert all("lesion_mask" not in entry for entry in drawn["2d"])
     assert draw_rows(rows, "label", 5, seed=1) != draw_rows(rows, "label", 5, seed=2)
     assert len(draw_rows(rows, "label")["2d"]) == 20
+
+
+def test_rows_whose_label_is_not_known_are_not_drawn() -> None:
+    labels = [np.array(label, dtype=np.float32) for label in ([1, np.nan], [np.nan, np.nan])]
+    drawn = draw_rows({"2d": [{"id": i, "label": label} for i, label in enumerate(labels)]}, "label")
+    assert [entry["id"] for entry in drawn["2d"]] == [0]
+
+
+def test_labels_that_cannot_be_read_are_refused_by_row_and_id(write: Any) -> None:
+    rows = [row(f"a{i}", label=[1, -1]) for i in range(20)]
+    lists = {"2d": write("x", training=[*rows, row("b", label=[2, 0])], label_names=["m", "n"])}
+    assert len(load_training(lists)["training"]["2d"]) == 19
+    message = r"1 labels of source '2d', list 'training' do not fit: row 20, id 'b.png': the value of 'm' must be"
+    for load in (load_test, load_learnt):
+        with pytest.raises(ValueError, match=message):
+            load(lists, label_names=["m", "n"])
+    lists = {"2d": write("x", training=rows, label_names=["m", "n"])}
+    for load in (load_test, load_learnt):
+        labels = [entry["label"] for entry in load(lists, label_names=["m", "n"])["2d"]]
+        np.testing.assert_array_equal(labels, [[1, np.nan]] * len(labels))
 
 
 def test_unreadable_rows_are_passed_over_and_logged(caplog: pytest.LogCaptureFixture) -> None:
