@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["POLICIES", "read_label"]
+__all__ = ["POLICIES", "read_each_label", "read_label", "with_read_labels"]
 
 POLICIES = {"ignore": math.nan, "ones": 1.0, "zeros": 0.0}
 UNCERTAIN = -1.0
+_LISTED = 20
 
 
 def read_label(
@@ -48,6 +49,56 @@ def read_label(
             f"classes exclude each other, so exactly one must be 1 and no one uncertain, got {shown or 'none'}"
         )
     return found
+
+
+def read_each_label(rows: Sequence[Mapping[str, Any]], where: str, *reading: Any) -> list[np.ndarray | None]:
+    """The label of each row by `read_label`, None where it has none.
+
+    Args:
+        rows: with ``id``.
+        where: names the list in the message.
+        reading: arguments of `read_label` behind the label.
+
+    Raises:
+        ValueError: When labels cannot be read; one message names all of them by row and id.
+    """
+    found: list[np.ndarray | None] = []
+    wrong = []
+    for index, row in enumerate(rows):
+        try:
+            found.append(None if row.get("label") is None else read_label(row["label"], *reading))
+        except ValueError as error:
+            wrong.append(f"row {index}, id {row.get('id')!r}: {error}")
+    if wrong:
+        more = f"; and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+        raise ValueError(f"{len(wrong)} labels of {where} do not fit: {'; '.join(wrong[:_LISTED])}{more}.")
+    return found
+
+
+def with_read_labels(rows: Sequence[dict[str, Any]], where: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows with ``label`` as float32 (F,): 1, 0, or NaN for what is null, -1 or missing; as they are where no row has
+    one.
+
+    Args:
+        rows: of one list, with ``id``.
+        where: names the list in the message.
+        names: of the F classes; where the datalist has none, every label must be a list of the same length.
+
+    Raises:
+        ValueError: See `read_each_label`.
+    """
+    given = [row["label"] for row in rows if row.get("label") is not None]
+    if not given:
+        return list(rows)
+    size = len(given[0]) if isinstance(given[0], list) else 0
+    classes = list(names) or [f"label {index}" for index in range(size)]
+    if not classes:
+        raise ValueError(
+            f"{where}: a datalist without label_names must have lists as labels, got {given[0]!r}: add label_names."
+        )
+    labels = read_each_label(rows, where, classes, classes, False, dict.fromkeys(classes, "ignore"))
+    unknown = np.full(len(classes), math.nan, dtype=np.float32)
+    return [{**row, "label": unknown if label is None else label} for row, label in zip(rows, labels)]
 
 
 def _by_class(label: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names
 from monai_unimedi.data.label_fraction import draw_fraction, read_percent
-from monai_unimedi.data.label_values import read_label
+from monai_unimedi.data.label_values import read_each_label
 from monai_unimedi.data.patient_split import read_splits
 
 __all__ = ["class_weights", "label_groups", "load_labelled_rows"]
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 KEPT = ("id", "patient", "image", "path", "shard_row", "shard_digest")
 SPLITS = ("training", "validation", "test")
-_LISTED = 20
 
 
 def load_labelled_rows(
@@ -168,21 +167,13 @@ def _labelled(
     blank: str,
 ) -> list[Row]:
     """Rows with what training needs; all labels that cannot be read in one message."""
-    kept, wrong, without = [], [], 0
-    for index, row in enumerate(rows):
-        if row.get("label") is None:
-            without += 1
-            continue
-        try:
-            label = read_label(row["label"], names, class_names, is_exclusive, policy, blank)
-        except ValueError as error:
-            wrong.append(f"row {index}, id {row['id']!r}: {error}")
-            continue
-        row = {**{key: row[key] for key in KEPT if key in row}, **_centre(row), "label": label}
-        kept.append(row)
-    if wrong:
-        more = f"; and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
-        raise ValueError(f"{len(wrong)} labels of list {section!r} do not fit: {'; '.join(wrong[:_LISTED])}{more}.")
+    labels = read_each_label(rows, f"list {section!r}", names, class_names, is_exclusive, policy, blank)
+    kept = [
+        {**{key: row[key] for key in KEPT if key in row}, **_centre(row), "label": label}
+        for row, label in zip(rows, labels)
+        if label is not None
+    ]
+    without = len(rows) - len(kept)
     if without:
         logger.warning("%s: %d of %d rows have no label and are left out.", section, without, len(rows))
     return kept

@@ -21,6 +21,7 @@ from monai_unimedi.data.datalist import (
     section_names,
 )
 from monai_unimedi.data.hashing import stable_hash
+from monai_unimedi.data.label_values import with_read_labels
 from monai_unimedi.data.patient_split import split_sources_by_patient
 from monai_unimedi.data.phantom import ensure_phantom
 from monai_unimedi.transforms.report import ReportText
@@ -31,9 +32,11 @@ __all__ = [
     "draw_rows",
     "find_datalists",
     "is_phantom",
+    "load_learnt",
     "load_split",
     "load_test",
     "load_training",
+    "load_unjudged",
     "phantom_facts",
     "shared_label_names",
 ]
@@ -122,6 +125,7 @@ def load_split(
     base_dir: str | os.PathLike | None = None,
     keys: Sequence[str] = ("id", "image", "report"),
     on_bad_report: str = "raise",
+    label_names: Sequence[str] | None = None,
 ) -> Rows:
     """Checked rows of one section, by source; a source without such rows is left out.
 
@@ -131,11 +135,14 @@ def load_split(
         base_dir: folder that relative paths start from; each list's own folder where None.
         keys: must be present in every row.
         on_bad_report: ``raise`` or ``drop``, see `check_datalist`.
+        label_names: the labels are read, see `with_read_labels`; None leaves them as they are.
     """
     rows: Rows = {}
     for source, path in datalists.items():
         if section in section_names(path):
             found = load_datalist(path, section, base_dir)
+            if label_names is not None:
+                found = with_read_labels(found, f"source {source!r}, list {section!r}", label_names)
             rows[source] = check_datalist(found, source, keys, on_bad_report=on_bad_report)
     return rows
 
@@ -146,19 +153,21 @@ def load_test(
     validation_fraction: float = 0.1,
     seed: int = 0,
     on_bad_report: str = "raise",
+    label_names: Sequence[str] | None = None,
 ) -> Rows:
     """Rows to be judged: the test lists; validation rows of a source that has none, and the log says so.
 
     Arguments as in `load_training`, of the same run.
     """
-    rows = load_split(datalists, "test", base_dir, on_bad_report=on_bad_report)
+    rows = load_split(datalists, "test", base_dir, on_bad_report=on_bad_report, label_names=label_names)
     missing = {source: path for source, path in datalists.items() if source not in rows}
     if missing:
         logger.warning(
             "%s: no test list; the validation rows, which chose the checkpoint, are judged.",
             ", ".join(missing),
         )
-        rows |= _validation_of(missing, datalists, base_dir, validation_fraction, seed, on_bad_report)
+        of_run = (base_dir, validation_fraction, seed, on_bad_report, label_names)
+        rows |= _validation_of(missing, datalists, *of_run)
     return rows
 
 
@@ -172,12 +181,48 @@ def _validation_of(
     return {source: validation[source] for source in missing}
 
 
+def load_learnt(
+    datalists: Mapping[str, str | os.PathLike],
+    base_dir: str | os.PathLike | None = None,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    on_bad_report: str = "raise",
+    label_names: Sequence[str] | None = None,
+) -> Rows:
+    """Training rows without those that the training split off; a source without a training list is left out.
+
+    Arguments as in `load_training`, of the same run.
+    """
+    lists = {source: path for source, path in datalists.items() if "training" in section_names(path)}
+    return load_training(lists, base_dir, validation_fraction, seed, on_bad_report, label_names)["training"]
+
+
+def load_unjudged(
+    datalists: Mapping[str, str | os.PathLike],
+    learnt: Mapping[str, list[Row]],
+    base_dir: str | os.PathLike | None = None,
+    on_bad_report: str = "raise",
+) -> Rows:
+    """Rows to choose constant answers on, none of which is judged: the validation list of a source that has a test
+    list too, else its rows of `load_learnt`.
+
+    Args:
+        datalists: from `find_datalists`.
+        learnt: of `load_learnt`.
+        base_dir: see `load_split`.
+        on_bad_report: see `load_split`.
+    """
+    apart = {source: path for source, path in datalists.items() if "test" in section_names(path)}
+    return {**learnt, **load_split(apart, "validation", base_dir, on_bad_report=on_bad_report)}
+
+
 def load_training(
     datalists: Mapping[str, str | os.PathLike],
     base_dir: str | os.PathLike | None = None,
     validation_fraction: float = 0.1,
     seed: int = 0,
     on_bad_report: str = "raise",
+    label_names: Sequence[str] | None = None,
 ) -> dict[str, Rows]:
     """Rows to learn from and rows that choose the best checkpoint.
 
@@ -188,15 +233,18 @@ def load_training(
             rows. A patient of two sources is on one side in both.
         seed: of that split.
         on_bad_report: see `load_split`.
+        label_names: see `load_split`; a training needs no labels.
 
     Returns:
         ``{"training": {source: rows}, "validation": {source: rows}}``.
     """
-    training = load_split(datalists, "training", base_dir, on_bad_report=on_bad_report)
+    training, validation = (
+        load_split(datalists, section, base_dir, on_bad_report=on_bad_report, label_names=label_names)
+        for section in ("training", "validation")
+    )
     for source in datalists:
         if source not in training:
             raise ValueError(f"Datalist {str(datalists[source])!r} must have rows under 'training', got none.")
-    validation = load_split(datalists, "validation", base_dir, on_bad_report=on_bad_report)
     training, validation = split_sources_by_patient(training, validation, validation_fraction, seed)
     return {"training": training, "validation": validation}
 
@@ -208,7 +256,7 @@ def draw_rows(
     seed: int = 0,
     without: Sequence[str] = (),
 ) -> Rows:
-    """At random and in their order, at most `limit` rows of each source that have a key.
+    """At random and in their order, at most `limit` rows of each source that have a key, and of it anything known.
 
     Args:
         rows: by source.
@@ -219,11 +267,15 @@ def draw_rows(
     """
     chosen: Rows = {}
     for source, found in rows.items():
-        having = [row for row in found if row.get(key) is not None]
+        having = [row for row in found if not _is_unknown(row.get(key))]
         order = np.random.RandomState(stable_hash("draw", seed, source) % 2**32).permutation(len(having))
         drawn = [having[index] for index in sorted(order[:limit])]
         chosen[source] = [{name: row[name] for name in row if name not in without} for row in drawn]
     return {source: found for source, found in chosen.items() if found}
+
+
+def _is_unknown(value: Any) -> bool:
+    return value is None or (isinstance(value, np.ndarray) and bool(np.isnan(value).all()))
 
 
 def clean_reports(rows: Mapping[str, Sequence[Row]]) -> list[str]:

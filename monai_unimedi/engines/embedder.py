@@ -41,7 +41,8 @@ class EmbeddingEvaluator(Evaluator):
         with_attention: whether attention and slice scores are wanted.
         carried: keys of the batch to keep.
         key_val_metric, val_handlers: as in MONAI's ``Evaluator``; metrics read ``state.output``.
-        amp: bfloat16 autocast on the device's type.
+        amp: autocast on the device's type.
+        amp_dtype: of autocast, where ``amp`` is on: ``bfloat16`` or ``float16``.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class EmbeddingEvaluator(Evaluator):
         val_handlers: Sequence | None = None,
         metric_cmp_fn: Callable[[Any, Any], bool] = lambda current, best: current > best,
         amp: bool = False,
+        amp_dtype: str = "bfloat16",
     ) -> None:
         super().__init__(
             device=device,
@@ -72,6 +74,7 @@ class EmbeddingEvaluator(Evaluator):
         self.inferer = SimpleInferer() if inferer is None else inferer
         self.with_attention = with_attention
         self.carried = tuple(carried)
+        self.amp_dtype = getattr(torch, amp_dtype)
         self._parts: dict[str, dict[str, list]] = {}
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
@@ -106,7 +109,7 @@ class EmbeddingEvaluator(Evaluator):
     ) -> dict[str, dict[str, Any]]:
         device_type = engine.state.device.type
         output = {}
-        with torch.inference_mode(), torch.autocast(device_type, torch.bfloat16, enabled=self.amp):
+        with torch.inference_mode(), torch.autocast(device_type, self.amp_dtype, enabled=self.amp):
             for source, batch in batchdata.items():
                 output[source] = self._embed(batch)
         for source, embedded in output.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options that make a run anew: what its config holds other than the bundle's own ``train.json``."""
+"""The options of a run: what its config holds other than the bundle's own ``train.json``, and words for none."""
 
 from __future__ import annotations
 
@@ -12,12 +12,26 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-__all__ = ["different_options", "run_options"]
+__all__ = ["different_options", "read_none", "run_options"]
 
 PLACES = ("bundle_root", "output_dir", "model_dir", "phantom_dir", "dataset_dir", "device", "pretrained")
 NOT_OPTIONS = (*PLACES, "imports", "initialize", "run", "finalize", "resume", "dry_run")
 OF_THE_MACHINE = "has_bfloat16_units("  # a default that is not the same everywhere
 WORDS = {"true": True, "false": False, "none": None, "null": None}
+
+
+def read_none(*keys: str) -> None:
+    """Makes ``none`` and ``null``, which a command line hands over as words, None in the config that is being parsed.
+
+    Args:
+        keys: at the config's top; to be read before anything that needs them.
+    """
+    parser = _parser()
+    for key in () if parser is None else keys:
+        value = parser.get(key)
+        if isinstance(value, str) and WORDS.get(value.strip().lower(), value) is None:
+            parser.get()[key] = None
+            parser.ref_resolver.items[key].update_config(None)
 
 
 def run_options() -> dict[str, Any] | None:

@@ -36,9 +36,9 @@ def cross_dimension_precision(
 
     Args:
         query_embedding: (Q, E), L2-normalised.
-        query_label: (Q, F), 1 = present.
+        query_label: (Q, F), 1 = present, NaN = not known.
         pool_embedding: (G, E), L2-normalised.
-        pool_label: (G, F), 1 = present.
+        pool_label: (G, F), 1 = present, NaN = not known: such a candidate is not in the pool of that finding.
 
     Returns:
         ``map`` and ``control``, each (Q', F) float64 over the queries with a finding. NaN in ``map`` where
@@ -47,7 +47,7 @@ def cross_dimension_precision(
     is_abnormal = (query_label > 0).any(dim=1)
     shows = query_label[is_abnormal] > 0
     similarity = query_embedding[is_abnormal].double() @ pool_embedding.double().T
-    precision = average_precision(similarity, pool_label > 0)
+    precision = average_precision(similarity, pool_label > 0, ~pool_label.isnan())
     precision[:, ~shows.any(dim=0)] = torch.nan
     return {"map": torch.where(shows, precision, torch.nan), "control": precision}
 
@@ -106,15 +106,17 @@ def class_silhouette(embedding: Mapping[str, Tensor], label: Mapping[str, Tensor
 
     Args:
         embedding: by source, (N, E).
-        label: by source, (N, F). Only cases with exactly one finding have a class and count.
+        label: by source, (N, F), NaN = not known. Only cases with exactly one finding, all others being known absent,
+            have a class and count.
 
     Returns:
         (N',) in [-1, 1]; larger = findings lie apart. Empty where fewer than two findings occur.
     """
     x, _ = _stack(embedding)
-    stacked = torch.cat([label[source] for source in embedding]) > 0
-    single = (stacked.sum(dim=1) == 1).numpy()
-    return _silhouette(x[single], stacked[single].int().argmax(dim=1).numpy())
+    stacked = torch.cat([label[source] for source in embedding])
+    present = stacked > 0
+    single = ((present.sum(dim=1) == 1) & ~stacked.isnan().any(dim=1)).numpy()
+    return _silhouette(x[single], present[single].int().argmax(dim=1).numpy())
 
 
 def _stack(embedding: Mapping[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ __all__ = [
     "bootstrap_draws",
     "bootstrap_interval",
     "bootstrap_statistic",
+    "known_cases",
     "percentile_figure",
     "weighted_auroc",
     "weighted_mean",
@@ -130,18 +131,22 @@ def weighted_auroc(scores: Tensor, label: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         scores: (N, F), larger = more likely present.
-        label: (N, F), 1 = present.
+        label: (N, F), 1 = present, NaN = not known: such a case does not count for that finding.
         weights: (R, N), non-negative.
 
     Returns:
         (R, F) in [0, 1]; NaN where a finding has no present or no absent case with weight.
     """
-    return torch.stack(
-        [_one_auroc(scores[:, i], label[:, i] > 0, weights) for i in range(scores.shape[1])], dim=1
-    )
+    return torch.stack([_one_auroc(scores[:, i], label[:, i], weights) for i in range(scores.shape[1])], dim=1)
 
 
-def _one_auroc(scores: Tensor, is_present: Tensor, weights: Tensor) -> Tensor:
+def known_cases(label: Tensor) -> int:
+    """Cases (N, F) of which anything is known: not all NaN."""
+    return int((~label.isnan()).any(dim=1).sum())
+
+
+def _one_auroc(scores: Tensor, label: Tensor, weights: Tensor) -> Tensor:
+    is_present, weights = label > 0, weights * ~label.isnan()
     order = torch.argsort(scores)
     _, size = torch.unique_consecutive(scores[order], return_counts=True)
     end = torch.cumsum(size, 0).repeat_interleave(size)  # of the run of equal scores that each case is in

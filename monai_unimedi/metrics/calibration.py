@@ -18,6 +18,7 @@ from monai_unimedi.metrics.bootstrap import (
     Figure,
     bootstrap_draws,
     bootstrap_statistic,
+    known_cases,
     percentile_figure,
     weighted_mean,
 )
@@ -32,16 +33,17 @@ def calibration_error(probability: Tensor, label: Tensor, weights: Tensor, num_b
 
     Args:
         probability: (N,) in [0, 1].
-        label: (N,), 1 = present.
+        label: (N,), 1 = present, NaN = not known: such a case does not count.
         weights: (R, N), non-negative.
         num_bins: of equal width.
 
     Returns:
-        (R,) in [0, 1].
+        (R,) in [0, 1]; NaN where no case counts.
     """
     bins = (probability * num_bins).long().clamp(max=num_bins - 1)
     excess = torch.zeros(len(probability), num_bins, dtype=torch.float64)
-    excess[torch.arange(len(bins)), bins] = probability.double() - (label > 0).double()
+    excess[torch.arange(len(bins)), bins] = (probability.double() - _present(label)).nan_to_num(0.0)
+    weights = weights * ~label.isnan()
     return (weights @ excess).abs().sum(dim=1) / weights.sum(dim=1)
 
 
@@ -53,7 +55,7 @@ def calibration_figure(logits: Tensor, label: Tensor, num_resamples: int = 1000,
 
     Args:
         logits: (D, N, F) of D draws.
-        label: (N, F), 1 = present.
+        label: (N, F), 1 = present, NaN = not known.
         num_resamples: see `bootstrap_statistic`.
         seed: see `bootstrap_statistic`.
 
@@ -64,14 +66,21 @@ def calibration_figure(logits: Tensor, label: Tensor, num_resamples: int = 1000,
 
     def error(weights: Tensor) -> Tensor:
         columns = [(p, label[:, index]) for draw in probability for index, p in enumerate(draw.unbind(dim=1))]
-        return torch.stack([calibration_error(*column, weights) for column in columns]).mean(dim=0)
+        return torch.stack([calibration_error(*column, weights) for column in columns]).nanmean(dim=0)
 
     value = float(error(torch.ones(1, len(label), dtype=torch.float64))[0])
     draws = bootstrap_draws(error, len(label), num_resamples, seed)
-    return percentile_figure(value, (draws - draws.mean() + value).clamp(min=0), len(label))
+    return percentile_figure(value, (draws - draws.nanmean() + value).clamp(min=0), known_cases(label))
 
 
 def brier_figure(logits: Tensor, label: Tensor, num_resamples: int = 1000, seed: int = 0) -> Figure:
     """Mean Brier score over draws and findings; arguments as those of `calibration_figure`."""
-    squared = (logits.double().sigmoid() - (label > 0).double()).square().mean(dim=0)
-    return bootstrap_statistic(lambda weights: weighted_mean(squared, weights), len(label), num_resamples, seed)
+    squared = (logits.double().sigmoid() - _present(label)).square().mean(dim=0)
+    return bootstrap_statistic(
+        lambda weights: weighted_mean(squared, weights), len(label), num_resamples, seed, known_cases(label)
+    )
+
+
+def _present(label: Tensor) -> Tensor:
+    """1 where present, 0 where absent, NaN where not known; float64."""
+    return torch.where(label.isnan(), torch.nan, (label > 0).double())

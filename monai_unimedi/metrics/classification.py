@@ -10,7 +10,7 @@ import torch
 from monai.metrics import Cumulative
 from torch import Tensor
 
-from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, weighted_auroc
+from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, known_cases, weighted_auroc
 
 __all__ = ["MeanAuroc", "roc_curves", "summarize_classification", "weighted_average_precision"]
 
@@ -160,9 +160,11 @@ def _figure(statistic: Statistic, score: Tensor, label: Tensor, seed: int) -> Fi
     ones = torch.ones(1, len(label), dtype=torch.float64)
     if _by_class(statistic, score, label, ones).isnan().all():
         return None
-    count = int((~label.isnan()).any(1).sum())
     return bootstrap_statistic(
-        lambda weights: _by_class(statistic, score, label, weights).nanmean(1), len(label), seed=seed, count=count
+        lambda weights: _by_class(statistic, score, label, weights).nanmean(1),
+        len(label),
+        seed=seed,
+        count=known_cases(label),
     )
 
 

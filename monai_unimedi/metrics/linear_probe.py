@@ -23,20 +23,19 @@ def draw_labelled(label: Tensor, percent: float, seed: int) -> np.ndarray:
     order with the other class joins them.
 
     Args:
-        label: (M, F), 1 = present.
+        label: (M, F), 1 = present, NaN = not known.
         percent: share of the rows, in (0, 100].
         seed: of the order.
 
     Returns:
         Row indices. Findings that never vary in the whole set are not looked at.
     """
-    present = label.numpy() > 0
-    order = np.random.default_rng(seed).permutation(len(present))
-    chosen = list(order[: max(1, round(len(present) * percent / 100))])
-    for column in present.T:
-        for wanted in (True, False):
-            if (column == wanted).any() and not (column[chosen] == wanted).any():
-                chosen.append(next(row for row in order if column[row] == wanted))
+    order = np.random.default_rng(seed).permutation(len(label))
+    chosen = list(order[: max(1, round(len(label) * percent / 100))])
+    for column in label.numpy().T:
+        for is_wanted in (column > 0, column <= 0):
+            if is_wanted.any() and not is_wanted[chosen].any():
+                chosen.append(next(row for row in order if is_wanted[row]))
     return np.array(chosen)
 
 
@@ -53,7 +52,7 @@ def linear_probe_scores(
 
     Args:
         training_feature: (M, C), frozen features.
-        training_label: (M, F), 1 = present.
+        training_label: (M, F), 1 = present, NaN = not known: such a case does not teach that finding.
         test_feature: (N, C).
         percent: share of the training labels that is shown.
         num_draws: how many parts are drawn; 5 for 1 %, 3 for 10 %, 1 otherwise where not given.
@@ -80,8 +79,9 @@ def _fit_and_score(train: Tensor, label: Tensor, test: Tensor, inverse_penalty: 
 
     scores = torch.full((len(test), label.shape[1]), torch.nan, dtype=torch.float64)
     for index in range(label.shape[1]):
-        present = (label[:, index] > 0).numpy()
+        is_known = ~label[:, index].isnan()
+        present = (label[is_known, index] > 0).numpy()
         if present.any() and not present.all():
-            probe = LogisticRegression(C=inverse_penalty, max_iter=1000).fit(train.numpy(), present)
+            probe = LogisticRegression(C=inverse_penalty, max_iter=1000).fit(train[is_known].numpy(), present)
             scores[:, index] = torch.from_numpy(probe.decision_function(test.numpy()))
     return scores

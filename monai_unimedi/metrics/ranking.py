@@ -71,7 +71,7 @@ def expected_rank(scores: Tensor, is_relevant: Tensor) -> Tensor:
     return torch.where(is_relevant.any(dim=1), rank, torch.nan)
 
 
-def average_precision(scores: Tensor, is_relevant: Tensor) -> Tensor:
+def average_precision(scores: Tensor, is_relevant: Tensor, is_known: Tensor | None = None) -> Tensor:
     """Average precision of each query's ranking for each finding, scikit-learn's definition.
 
     Precision is read at the end of each run of equal scores, so a constant ranking gives the prevalence.
@@ -79,6 +79,7 @@ def average_precision(scores: Tensor, is_relevant: Tensor) -> Tensor:
     Args:
         scores: (Q, G), larger = earlier.
         is_relevant: (G, F) bool, the candidates that show each finding.
+        is_known: (G, F) bool, the candidates that count for each finding; all where None.
 
     Returns:
         (Q, F) float64 in [0, 1]; NaN for a finding that no candidate shows.
@@ -90,9 +91,10 @@ def average_precision(scores: Tensor, is_relevant: Tensor) -> Tensor:
     last = torch.where(is_end, position, scores.shape[1])
     last = last.flip(1).cummin(dim=1).values.flip(1)  # (Q, G) where each candidate's run of equal scores ends
     result = []
-    for relevant in is_relevant.double().unbind(dim=1):
+    counted = torch.ones_like(is_relevant) if is_known is None else is_known
+    for relevant, counts in zip(is_relevant.double().unbind(dim=1), counted.double().unbind(dim=1)):
         found = relevant[order].cumsum(dim=1)
-        precision = found.gather(1, last) / (last + 1)
+        precision = found.gather(1, last) / counts[order].cumsum(dim=1).gather(1, last).clamp(min=1)
         result.append((precision * relevant[order]).sum(dim=1) / relevant.sum())
     return torch.stack(result, dim=1)
 

@@ -106,10 +106,17 @@ def slices(
     )
     other = None if constant_on is None else lesion_slices(constant_on["lesion_mask"])
     union = lesion_slices(mask)
+    absent = {"constant": "no lesion masks of cases that are not judged"}
+    if other is not None and other.shape[1] != union.shape[1]:
+        absent["constant"] = f"chosen on CTs of {other.shape[1]} slices, those that are judged have {union.shape[1]}"
+        other = None
     hits = slice_selection.selector_hits(union, scores, entropy, other)
-    absent = {"attention", "entropy", "constant"} - set(hits)
+    absent |= dict.fromkeys(("attention", "entropy"), "not given")
     yield from (
-        ((*path, subset, name), "not given") for subset in ("all", "small") for name in sorted(absent)
+        ((*path, subset, name), reason)
+        for subset in ("all", "small")
+        for name, reason in absent.items()
+        if name not in hits
     )
     small = slice_selection.is_small(union)
     for subset, rows in {"all": union.any(dim=1), "small": small}.items():

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, weighted_auroc
+from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, known_cases, weighted_auroc
 
 __all__ = ["auroc_figure", "negation_gap", "zero_shot_scores"]
 
@@ -53,7 +53,7 @@ def auroc_figure(scores: Tensor, label: Tensor, num_resamples: int = 1000, seed:
 
     Args:
         scores: (N, F), or (D, N, F) for D repetitions whose AUROCs are averaged.
-        label: (N, F), 1 = present. Findings with one class only are left out.
+        label: (N, F), 1 = present, NaN = not known. Findings with one class only are left out.
         num_resamples: see `bootstrap_statistic`.
         seed: see `bootstrap_statistic`.
 
@@ -68,7 +68,7 @@ def auroc_figure(scores: Tensor, label: Tensor, num_resamples: int = 1000, seed:
     def statistic(weights: Tensor) -> Tensor:
         return torch.stack([weighted_auroc(one, label, weights) for one in repetitions]).nanmean(dim=(0, 2))
 
-    return bootstrap_statistic(statistic, len(label), num_resamples, seed)
+    return bootstrap_statistic(statistic, len(label), num_resamples, seed, known_cases(label))
 
 
 def negation_gap(scores: Mapping[str, Tensor], label: Tensor, num_resamples: int = 1000, seed: int = 0) -> Figure:
@@ -76,7 +76,7 @@ def negation_gap(scores: Mapping[str, Tensor], label: Tensor, num_resamples: int
 
     Args:
         scores: of `zero_shot_scores`.
-        label: (N, F), 1 = present. Findings with one class only are left out.
+        label: (N, F), 1 = present, NaN = not known. Findings with one class only are left out.
         num_resamples: see `bootstrap_statistic`.
         seed: see `bootstrap_statistic`.
 
@@ -90,4 +90,4 @@ def negation_gap(scores: Mapping[str, Tensor], label: Tensor, num_resamples: int
         )
         return (positive - negative).nanmean(dim=1)
 
-    return bootstrap_statistic(statistic, len(label), num_resamples, seed)
+    return bootstrap_statistic(statistic, len(label), num_resamples, seed, known_cases(label))

@@ -21,8 +21,9 @@ __all__ = [
 
 def finding_indices(arrays: Mapping[str, Any], row: int, label_names: Sequence[str]) -> list[int] | None:
     """Positions in ``label_names`` of the findings a case has; None where nothing is known of them."""
-    if arrays.get("label") is not None:
-        return torch.nonzero(torch.as_tensor(arrays["label"][row]) > 0).flatten().tolist()
+    label = None if arrays.get("label") is None else torch.as_tensor(arrays["label"][row])
+    if label is not None and not label.isnan().all():
+        return torch.nonzero(label > 0).flatten().tolist()
     if arrays.get("findings") is not None:
         present = {finding["finding"] for finding in arrays["findings"][row]}
         return [index for index, name in enumerate(label_names) if name in present]
@@ -35,12 +36,13 @@ def finding_name(index: int, label_names: Sequence[str]) -> str:
 
 
 def findings_key(arrays: Mapping[str, Any], row: int) -> Hashable:
-    """Equal keys make a hit: the set of (finding, side, zone, size), else the labels, else None."""
+    """Equal keys make a hit: the set of (finding, side, zone, size), else the labels, unknown ones as None, else
+    None."""
     if arrays.get("findings") is not None:
         places = ("finding", "side", "zone", "size")
         return frozenset(tuple(finding.get(place) for place in places) for finding in arrays["findings"][row])
     if arrays.get("label") is not None:
-        return tuple(torch.as_tensor(arrays["label"][row]).tolist())
+        return tuple(None if value != value else value for value in torch.as_tensor(arrays["label"][row]).tolist())
     return None
 
 

@@ -125,6 +125,8 @@ def test_own_xrays_without_labels_or_validation_list_are_trained_and_judged(
     assert (
         evaluation.parser.get_parsed_content("test_rows") == workflow.parser.get_parsed_content("rows")["validation"]
     )
+    learnt = evaluation.parser.get_parsed_content("training_rows")
+    assert learnt == workflow.parser.get_parsed_content("rows")["training"]
     printed = new_bundle.evaluate(**places, on_bad_report="drop")
     found = json.loads((new_bundle.output_dir / "metrics.json").read_text())
     assert set(found) & {"retrieval", "zero_shot", "slice_selection", "linear_probe", "phantom"} == {
@@ -134,6 +136,53 @@ def test_own_xrays_without_labels_or_validation_list_are_trained_and_judged(
     assert "slice_selection: no CT" in printed
     page = (new_bundle.output_dir / "report.html").read_text()
     assert not any(row["report"] in page for row in own)
+
+
+def test_constants_are_chosen_on_training_rows_where_the_validation_rows_are_judged(
+    trained: Bundle, tmp_path: Path
+) -> None:
+    content = json.loads(_datalist(trained, "3d").read_text())
+    judged = content.pop("test")
+    lists = tmp_path / "mine.json"
+    lists.write_text(json.dumps({**content, "training": content["validation"], "validation": judged}))
+    places = {"datalist_3d": str(lists), "dataset_dir": trained.places["phantom_dir"] + "/."}
+    workflow = trained.workflow("evaluate", kind="infer", **SIZES, **places, probe_rows=6)
+    test, chosen_on = (
+        workflow.parser.get_parsed_content(name).dataset for name in ("dataloader", "validation_dataloader")
+    )
+    ids = [{row["id"] for row in dataset.datasets["3d"].rows} for dataset in (test, chosen_on)]
+    assert [len(found) for found in ids] == [16, 6] and not ids[0] & ids[1]
+    assert all("lesion_mask" in row and "label" not in row for row in chosen_on.datasets["3d"].rows)
+
+
+def _labelled(bundle: Bundle, path: Path, unknown: Any) -> dict[str, str]:
+    """Options for the phantoms' X-rays, of which a quarter of the labels are something else."""
+    content = json.loads(_datalist(bundle, "2d").read_text())
+    for row in content["test"][::4]:
+        row["label"] = unknown
+    path.write_text(json.dumps(content))
+    return {"datalist_2d": str(path), "dataset_dir": bundle.places["phantom_dir"] + "/."}
+
+
+def test_unknown_labels_are_left_out_of_the_evaluation(trained: Bundle, tmp_path: Path) -> None:
+    names = json.loads(_datalist(trained, "2d").read_text())["label_names"]
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(json.dumps({name: {"positive": [name], "negative": [f"no {name}"]} for name in names}))
+    places = _labelled(trained, tmp_path / "mine.json", {names[0]: None, names[1]: -1})
+    trained.evaluate(**places, prompts=str(prompts), output_dir=str(tmp_path / "output"))
+    found = json.loads((tmp_path / "output" / "metrics.json").read_text())
+    assert found["zero_shot"]["2d"]["auroc"]["count"] == 12
+    assert found["linear_probe"]["trained"]["2d"]["100"]["count"] == 12
+    assert found["retrieval"]["2d"]["image_to_report"]["R@1"]["count"] > 0
+
+
+def test_label_that_cannot_be_read_is_refused_before_any_image(trained: Bundle, tmp_path: Path) -> None:
+    places = _labelled(trained, tmp_path / "mine.json", "nodule?")
+    with pytest.raises(RuntimeError) as caught:
+        trained.workflow("evaluate", kind="infer", **SIZES, **places).parser.get_parsed_content("test_rows")
+    message = str(caught.value.__cause__)
+    assert "4 labels of source '2d', list 'test' do not fit: row 0, id '" in message
+    assert "unknown class 'nodule?'" in message
 
 
 def test_missing_file_names_row_key_and_path(trained: Bundle, new_bundle: Bundle, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.bundles.conftest import CONFIGS, TINY, Bundle
 MAY_CHANGE = {  # between two starts of one run
     *("imports", "bundle_root", "output_dir", "model_dir", "phantom_dir", "dataset_dir", "device"),
     *("num_workers", "cache_gb", "resume", "save_interval", "keep_last", "dry_run", "profile"),
-    "activation_checkpointing",
+    *("activation_checkpointing", "val_batch_size"),
 }
 SEEN_ELSEWHERE = {  # in the lists' hashes, or on the network, the loss and the optimizer
     *("datalist_2d", "datalist_3d", "on_bad_report", "validation_fraction", "max_tokens", "vocab_size"),
@@ -54,6 +54,15 @@ def test_all_properties_are_there(trained: Bundle) -> None:
     assert workflow.check_properties() == []
     assert workflow.train_dataset_data == workflow.parser.get_parsed_content("rows")["training"]
     assert workflow.max_epochs == 2
+
+
+def test_validation_has_a_batch_size_of_its_own_and_the_loaders_processes(trained: Bundle) -> None:
+    large = {**TINY, "batch_2d": 2048, "batch_3d": 512, "gradient_cache_chunks": 64, "num_workers": 1}
+    loaders = [
+        trained.workflow("train", **large, **own).parser.get_parsed_content("validate::dataloader")
+        for own in ({}, {"val_batch_size": 8})
+    ]
+    assert [(loader.batch_size, loader.num_workers) for loader in loaders] == [(64, 1), (8, 1)]
 
 
 def test_network_is_built_without_data(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monai_unimedi.data.label_values import read_label
+from monai_unimedi.data.label_values import read_label, with_read_labels
 from monai_unimedi.data.labelled import class_weights, label_groups, load_labelled_rows
 
 NAMES = ["a", "b", "c"]
@@ -225,3 +225,24 @@ def test_groups_are_the_classes_where_a_row_has_one() -> None:
         label_groups(rows([0, 1]), False)
     with pytest.raises(ValueError, match=r"label is known, 1 of 2 are not: give --uncertain .* --blank zeros"):
         label_groups(rows([1], [np.nan]), False)
+
+
+def test_labels_of_an_evaluation_are_read_with_what_is_not_known() -> None:
+    labels = [[1, 0, -1], [0, None, float("nan")], {"b": 1}, "c", 0, None]
+    rows: list[dict[str, Any]] = [{"id": str(index), "label": label} for index, label in enumerate(labels)]
+    found = with_read_labels(rows, "list", NAMES)
+    nan = np.nan
+    expected = [[1, 0, nan], [0, nan, nan], [nan, 1, nan], [0, 0, 1], [1, 0, 0], [nan, nan, nan]]
+    np.testing.assert_array_equal([row["label"] for row in found], expected)
+    assert {row["label"].dtype for row in found} == {np.dtype(np.float32)}
+    unlabelled = [{"id": "a"}, {"id": "b", "label": None}]
+    assert with_read_labels(unlabelled, "list", NAMES) == unlabelled
+
+
+def test_labels_without_names_are_lists_of_one_length() -> None:
+    rows: list[dict[str, Any]] = [{"id": "a", "label": [1, None]}, {"id": "b", "label": [0, 1]}]
+    np.testing.assert_array_equal([row["label"] for row in with_read_labels(rows, "list", [])], [[1, np.nan], [0, 1]])
+    with pytest.raises(ValueError, match="x: a datalist without label_names must have lists as labels, got 'nodule'"):
+        with_read_labels([{"id": "a", "label": "nodule"}], "x", [])
+    with pytest.raises(ValueError, match="row 1, id 'b': there must be one value for each of the 2 classes, got 3"):
+        with_read_labels([rows[0], {"id": "b", "label": [0, 1, 1]}], "x", [])

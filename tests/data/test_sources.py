@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from monai_unimedi.data.readable import CollateReadable, ReadableRows
@@ -16,8 +17,10 @@ from monai_unimedi.data.sources import (
     digests,
     draw_rows,
     find_datalists,
+    load_learnt,
     load_test,
     load_training,
+    load_unjudged,
     phantom_facts,
     shared_label_names,
 )
@@ -116,6 +119,25 @@ def test_patient_with_an_x_ray_and_a_ct_is_on_one_side_and_judged_as_trained(wri
     assert load_test(lists)["2d"] == found["validation"]["2d"]
 
 
+def test_rows_that_are_judged_are_not_learnt_from(write: Any) -> None:
+    lists = {"2d": write("x", training=[row(f"a{i}") for i in range(20)]), "3d": write("y", test=[row("z")])}
+    learnt, judged = load_learnt(lists), load_test(lists)
+    ids = [{entry["id"] for entry in found["2d"]} for found in (learnt, judged)]
+    assert [len(found) for found in ids] == [18, 2] and not ids[0] & ids[1]
+    assert learnt == load_training({"2d": lists["2d"]})["training"]
+    assert load_learnt({"3d": lists["3d"]}) == {}
+
+
+def test_constant_answers_are_chosen_on_rows_that_are_not_judged(write: Any) -> None:
+    sections = {name: [row(f"{name}{i}") for i in range(3)] for name in ("training", "validation", "test")}
+    for left_out, chosen_on in ((), "validation"), (("test",), "training"), (("test", "validation"), "training"):
+        lists = {"2d": write("x", **{name: rows for name, rows in sections.items() if name not in left_out})}
+        found, judged = load_unjudged(lists, load_learnt(lists))["2d"], load_test(lists)["2d"]
+        assert {entry["id"][:-5] for entry in found} == {chosen_on}
+        assert not {entry["id"] for entry in found} & {entry["id"] for entry in judged}
+    assert load_unjudged({"2d": write("y", validation=sections["validation"])}, {}) == {}
+
+
 def test_list_without_training_rows_is_named(write: Any) -> None:
     with pytest.raises(ValueError, match=r"x\.json' must have rows under 'training'"):
         load_training({"2d": write("x", test=[row("a")])})
@@ -142,6 +164,26 @@ def test_drawn_rows_have_the_key_and_keep_their_order() -> None:
     assert all("lesion_mask" not in entry for entry in drawn["2d"])
     assert draw_rows(rows, "label", 5, seed=1) != draw_rows(rows, "label", 5, seed=2)
     assert len(draw_rows(rows, "label")["2d"]) == 20
+
+
+def test_rows_whose_label_is_not_known_are_not_drawn() -> None:
+    labels = [np.array(label, dtype=np.float32) for label in ([1, np.nan], [np.nan, np.nan])]
+    drawn = draw_rows({"2d": [{"id": i, "label": label} for i, label in enumerate(labels)]}, "label")
+    assert [entry["id"] for entry in drawn["2d"]] == [0]
+
+
+def test_labels_that_cannot_be_read_are_refused_by_row_and_id(write: Any) -> None:
+    rows = [row(f"a{i}", label=[1, -1]) for i in range(20)]
+    lists = {"2d": write("x", training=[*rows, row("b", label=[2, 0])], label_names=["m", "n"])}
+    assert len(load_training(lists)["training"]["2d"]) == 19
+    message = r"1 labels of source '2d', list 'training' do not fit: row 20, id 'b.png': the value of 'm' must be"
+    for load in (load_test, load_learnt):
+        with pytest.raises(ValueError, match=message):
+            load(lists, label_names=["m", "n"])
+    lists = {"2d": write("x", training=rows, label_names=["m", "n"])}
+    for load in (load_test, load_learnt):
+        labels = [entry["label"] for entry in load(lists, label_names=["m", "n"])["2d"]]
+        np.testing.assert_array_equal(labels, [[1, np.nan]] * len(labels))
 
 
 def test_unreadable_rows_are_passed_over_and_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -111,3 +111,18 @@ def test_class_silhouette_counts_cases_with_one_finding_only() -> None:
     assert class_silhouette(embedding, label).tolist() == pytest.approx([1] * 6)
     one_class = {source: torch.zeros(4, 2) for source in embedding}
     assert class_silhouette(embedding, one_class).numel() == 0
+
+
+def test_unknown_candidates_are_in_no_pool_and_unknown_cases_in_no_class() -> None:
+    (query, query_label), (pool, pool_label) = cases(9, 0), cases(40, 1)
+    pool_label = pool_label.float()
+    pool_label[::3, 0] = torch.nan
+    is_known = ~pool_label[:, 0].isnan()
+    found = cross_dimension_precision(query, query_label, pool, pool_label)["control"][:, :1]
+    expected = cross_dimension_precision(query, query_label, pool[is_known], pool_label[is_known])["control"][:, :1]
+    assert torch.allclose(found, expected) and not found.isnan().any()
+    whole = cross_dimension_precision(query, query_label, pool, pool_label.nan_to_num(0.0))["control"][:, 1:]
+    assert torch.equal(cross_dimension_precision(query, query_label, pool, pool_label)["control"][:, 1:], whole)
+    single = torch.tensor([[1.0, 0], [0, 1], [1, torch.nan], [0, 1]])
+    embedding = {"2d": torch.eye(4)[:2], "3d": torch.eye(4)[2:]}
+    assert class_silhouette(embedding, {"2d": single[:2], "3d": single[2:]}).numel() == 3

@@ -69,3 +69,24 @@ def test_brier_score_is_the_mean_square() -> None:
     figure = brier_figure(logits, label)
     assert figure["value"] == pytest.approx(expected)
     assert figure["low"] < expected < figure["high"]
+
+
+def test_unknown_labels_do_not_count() -> None:
+    logits, label = drawn(80, 1.0)
+    logits, label = logits[..., :1], label[:, :1].float()
+    label[::4] = torch.nan
+    is_known = ~label[:, 0].isnan()
+    for figure in (calibration_figure, brier_figure):
+        found, expected = figure(logits, label), figure(logits[:, is_known], label[is_known])
+        assert found["value"] == pytest.approx(expected["value"])
+        assert found["count"] == expected["count"] == 60
+        assert found["low"] < found["value"] < found["high"]
+
+
+def test_finding_that_is_never_known_is_left_out() -> None:
+    logits, label = drawn(80, 1.0)
+    label = label.float()
+    label[:, 1] = torch.nan
+    for figure in (calibration_figure, brier_figure):
+        expected = figure(logits[..., [0, 2]], label[:, [0, 2]])
+        assert figure(logits, label)["value"] == pytest.approx(expected["value"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from monai_unimedi.metrics.linear_probe import draw_labelled, linear_probe_scores
@@ -72,3 +73,21 @@ def test_draws_show_different_labels_and_follow_the_seed() -> None:
     scores = linear_probe_scores(train, label, test, 10, num_draws=2)
     assert not torch.equal(scores[0], scores[1])
     assert torch.equal(scores, linear_probe_scores(train, label, test, 10, num_draws=2))
+
+
+def test_unknown_labels_teach_nothing() -> None:
+    (train, label), (test, _) = features(100, 0, 1.0), features(20, 1, 1.0)
+    label = label.float()
+    label[:40, 0] = torch.nan
+    mean, deviation = train.double().mean(0), train.double().std(0)
+    known, judged = ((x.double() - mean) / deviation for x in (train[40:], test))
+    probe = LogisticRegression(C=0.1, max_iter=1000).fit(known.numpy(), label[40:, 0].numpy() > 0)
+    scores = linear_probe_scores(train, label, test, 100)
+    assert scores[0, :, 0].numpy() == pytest.approx(probe.decision_function(judged.numpy()), abs=1e-3)
+    assert torch.equal(scores[..., 1:], linear_probe_scores(train, label.nan_to_num(0.0), test, 100)[..., 1:])
+
+
+def test_row_that_joins_the_labelled_is_known_to_have_the_other_class() -> None:
+    label = torch.full((500, 1), torch.nan)
+    label[7], label[9] = 0, 1
+    assert {7, 9} <= set(draw_labelled(label, 1, seed=0).tolist())

@@ -171,7 +171,16 @@ def test_constant_slices_come_from_the_validation_set_where_training_has_no_mask
     del given["validation"]
     metrics = summarize(**given)
     assert "constant" not in metrics["slice_selection"]["all"]
-    assert "slice_selection.all.constant: not given" in metrics["not_available"]
+    told = "slice_selection.all.constant: no lesion masks of cases that are not judged"
+    assert told in metrics["not_available"]
+
+
+def test_constant_slices_of_cts_of_another_depth_are_left_out(everything: dict[str, Any]) -> None:
+    shallow = {"3d": {"lesion_mask": everything["training"]["3d"]["lesion_mask"][..., :4]}}
+    metrics = summarize(**(everything | {"training": shallow}))
+    assert set(metrics["slice_selection"]["all"]) == set(SELECTORS) - {"constant"}
+    told = "slice_selection.small.constant: chosen on CTs of 4 slices, those that are judged have 8"
+    assert told in metrics["not_available"]
 
 
 def test_finding_that_never_occurs_is_listed(everything: dict[str, Any]) -> None:
@@ -226,3 +235,19 @@ def test_all_floors_have_a_row(metrics: dict[str, Any]) -> None:
     rows = compare_to_floors(metrics)
     assert len(rows) == 8 + 2 + 2 + 2 + 2 + 1
     assert all(row["value"] is not None and row["floor"] is not None for row in rows)
+
+
+def test_unknown_labels_are_left_out_by_finding(everything: dict[str, Any], metrics: dict[str, Any]) -> None:
+    sets = {}
+    for name in ("test", "training"):
+        sets[name] = {source: dict(values) for source, values in everything[name].items()}
+        for values in sets[name].values():
+            values["label"] = values["label"].float()
+            values["label"][:10, 0], values["label"][:, 2] = torch.nan, torch.nan
+    found = summarize(**(everything | sets))
+    by_finding = found["zero_shot"]["2d"]["by_finding"]
+    assert set(by_finding) == {"nodule", "consolidation"}
+    assert [by_finding[name]["count"] for name in by_finding] == [30, 40]
+    assert by_finding["consolidation"] == metrics["zero_shot"]["2d"]["by_finding"]["consolidation"]
+    assert set(found["linear_probe"]["trained"]["3d"]) == {"1", "10", "100"}
+    json.dumps(found, allow_nan=False)

@@ -63,3 +63,16 @@ def test_negation_gap_is_what_the_negative_prompt_ranks_worse() -> None:
     assert gap["value"] == pytest.approx(expected)
     assert 0.2 < gap["low"] < expected < gap["high"]
     assert negation_gap({**scores, "auroc_negative": scores["auroc_positive"]}, label)["high"] == 0
+
+
+def test_unknown_labels_count_neither_as_present_nor_as_absent() -> None:
+    scores = torch.tensor([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0.0])[:, None]
+    nan = torch.nan
+    label = torch.tensor([nan, 1, 1, 0, 1, nan, 1, 0, 0, 0, nan, nan])[:, None]
+    is_known = ~label[:, 0].isnan()
+    figure = auroc_figure(scores, label)
+    assert figure["value"] == pytest.approx(roc_auc_score(label[is_known, 0], scores[is_known, 0]))
+    assert figure["count"] == 8
+    polarities = {"auroc_positive": scores, "auroc_negative": scores * 0}
+    gap = negation_gap(polarities, label)
+    assert (gap["value"], gap["count"]) == (pytest.approx(figure["value"] - 0.5), 8)

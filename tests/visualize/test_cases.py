@@ -70,3 +70,15 @@ def test_same_finding_elsewhere_is_only_shared() -> None:
     left, right = arrays(["nodule"]), arrays(["nodule"])
     right["findings"][0][0]["side"] = "right"
     assert compare_findings((left, 0), (right, 0), NAMES) == "shared"
+
+
+def test_unknown_labels_are_no_findings_and_equal_where_the_same_is_known() -> None:
+    nan = float("nan")
+    source = {"label": torch.tensor([[1, nan], [1, nan], [nan, nan], [0, nan], [0, 0]])}
+    found = [describe_findings(source, row, NAMES, in_full=False) for row in range(5)]
+    assert [None if one is None else [each["name"] for each in one] for one in found] == [
+        ["nodule"], ["nodule"], None, [], []
+    ]  # fmt: skip
+    assert compare_findings((source, 0), (source, 1), NAMES) == "same"
+    assert compare_findings((source, 0), (source, 2), NAMES) is None
+    assert compare_findings((source, 3), (source, 4), NAMES) == "other"
