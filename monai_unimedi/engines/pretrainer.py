@@ -17,12 +17,11 @@ from ignite.engine import EventEnum
 from ignite.metrics import Metric
 from monai.engines.utils import IterationEvents, default_metric_cmp_fn
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
 from .batch import check_sources, move_sources, network_inputs
-from .distributed import average_buffers, unwrap
+from .distributed import average_buffers, no_sync, unwrap
 from .gradient_cache import GradientCache
 from .resumable import ResumableTrainer
 from .selection_cache import SelectionCache
@@ -168,9 +167,7 @@ class UniMediPretrainer(ResumableTrainer):
 
     def _gradient_sync(self, is_last: bool = True) -> contextlib.AbstractContextManager[Any]:
         """Ranks exchange gradients in the last backward pass of an optimizer step only."""
-        if isinstance(self.network, DistributedDataParallel) and not (is_last and self.ends_optimizer_step):
-            return self.network.no_sync()
-        return contextlib.nullcontext()
+        return contextlib.nullcontext() if is_last and self.ends_optimizer_step else no_sync(self.network)
 
     def _encode(
         self, sources: dict[str, dict[str, Tensor]], slice_scores: dict[str, Tensor] | None, **options: bool
