@@ -53,7 +53,7 @@ class UniMediPretrainer(ResumableTrainer):
         optimizer: over the trained parameters.
         loss_function: called with the network's output, gives a scalar and a flat dict of scalar tensors; its
             attribute `distillation_weight` says whether the network has to compute the distillation's
-            branches.
+            branches; not where its `distillation_loss` is None.
         lr_scheduler: stepped once per optimizer step.
         epoch_length: iterations of an epoch, the loader's length by default.
         amp: compute in `amp_dtype` where autocast allows it.
@@ -139,7 +139,7 @@ class UniMediPretrainer(ResumableTrainer):
         if self.ends_optimizer_step:
             terms = {**terms, "grad_norm": self.gradient_step.clip()}
         output = self._flat_output({"loss": loss, **terms})
-        output["distillation_weight"] = float(getattr(self.loss_function, "distillation_weight", 0.0))
+        output["distillation_weight"] = self._distillation_weight
         self._check_finite(output, batchdata)
         if self.ends_optimizer_step and self.gradient_step.step():
             average_buffers(self.network)
@@ -172,9 +172,16 @@ class UniMediPretrainer(ResumableTrainer):
     def _encode(
         self, sources: dict[str, dict[str, Tensor]], slice_scores: dict[str, Tensor] | None, **options: bool
     ) -> dict[str, dict[str, Tensor]]:
-        distill = float(getattr(self.loss_function, "distillation_weight", 0.0)) > 0
+        distill = self._distillation_weight > 0
         with self._autocast():
             return self.network(sources, distill=distill, slice_scores=slice_scores, **options)
+
+    @property
+    def _distillation_weight(self) -> float:
+        """0 also where the sum of losses has no distillation, whatever weight a schedule gives it."""
+        if getattr(self.loss_function, "distillation_loss", self) is None:
+            return 0.0
+        return float(getattr(self.loss_function, "distillation_weight", 0.0))
 
     def _loss(self, outputs: dict[str, dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
