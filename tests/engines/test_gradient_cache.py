@@ -64,7 +64,12 @@ def cut(rows: dict[str, Any], first: int, count: int) -> dict[str, Any]:
 
 
 def train(
-    chunks: int, dtype: torch.dtype = torch.float64, debiased: bool = False, loss: Any = None, few: str = "", **options: Any
+    chunks: int,
+    dtype: torch.dtype = torch.float64,
+    debiased: bool = False,
+    loss: Any = None,
+    few: str = "",
+    **options: Any,
 ) -> dict[str, Any]:
     """Two steps of the real network and losses; weights, buffers, last gradients and terms."""
     trainer_options = {name: options.pop(name) for name in ("amp", "selection_refresh") if name in options}

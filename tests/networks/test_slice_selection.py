@@ -107,9 +107,7 @@ def test_hashed_numbers_are_those_of_splitmix64() -> None:
         return x ^ (x >> 31)
 
     for stream in range(4):
-        expected = [
-            [(mixed((mixed((seed - golden * (stream + 1)) % 2**64) + n * golden) % 2**64) >> 11) * 2.0**-53 for n in (1, 2)]
-            for seed in SEEDS.tolist()
-        ]
+        starts = [mixed((seed - golden * (stream + 1)) % 2**64) for seed in SEEDS.tolist()]
+        expected = [[(mixed((start + n * golden) % 2**64) >> 11) * 2.0**-53 for n in (1, 2)] for start in starts]
         for function in (hashed_uniform, torch.jit.script(hashed_uniform)):
             assert function(SEEDS, 2, stream).tolist() == expected
