@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run will take, measured on a few of its own steps; nothing is written and nothing is kept."""
+"""What a run will take, measured on a few of its own steps; nothing of them is written or kept."""
 
 from __future__ import annotations
 

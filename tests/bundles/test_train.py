@@ -207,6 +207,26 @@ def test_dry_run_says_what_a_run_takes_and_writes_no_checkpoint(
     assert [path.name for path in new_bundle.output_dir.iterdir()] == ["vocabulary"]
 
 
+def test_other_lists_are_named_and_resume_false_or_a_dry_run_takes_them(
+    trained: Bundle, new_bundle: Bundle, tmp_path: Path, equal: Callable[[Any, Any], bool]
+) -> None:
+    folder = Path(trained.places["phantom_dir"])
+    content = json.loads((folder / "datalist_2d.json").read_text())
+    rows = [{**row, "image": str(folder / row["image"])} for row in content["training"][:30]]
+    (tmp_path / "fewer.json").write_text(json.dumps({"training": rows}))
+    others = {"datalist_2d": str(tmp_path / "fewer.json")}
+    new_bundle.train(**others, dry_run="true")  # of another run, in the same place
+    new_bundle.train()
+    with pytest.raises(RuntimeError) as caught:
+        new_bundle.train(**others)
+    assert "datalist.2d.training (was " in _causes(caught.value) and "--resume false" in _causes(caught.value)
+    new_bundle.train()  # goes on
+    models = [bundle.output_dir / "models" / "model.pt" for bundle in (trained, new_bundle)]
+    assert equal(*(torch.load(file, weights_only=True) for file in models))
+    new_bundle.train(**others, resume="false")
+    new_bundle.train(**others)
+
+
 def test_tower_of_each_epoch_is_kept_by_the_overlay_of_the_evidence_and_nothing_else_changes(
     trained: Bundle, new_bundle: Bundle, equal: Callable[[Any, Any], bool]
 ) -> None:
