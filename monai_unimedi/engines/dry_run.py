@@ -119,12 +119,13 @@ def _seconds_reading(trainer: Any, seconds_per_batch: float) -> float:
     """Rows that fit into the cache are read once, the others at every visit."""
     loader = trainer.data_loader
     iterations = trainer.state.epoch_length * trainer.state.max_epochs
-    datasets = getattr(loader.dataset, "datasets", {})
     sampler = loader.batch_sampler
-    longest = max((sampler.batches_per_pass(name) for name in datasets), default=iterations)
+    names = getattr(sampler, "lengths", {})  # without the sources that are left out
+    datasets = {name: loader.dataset.datasets[name] for name in names}
+    longest = max((sampler.batches_per_pass(name) for name in names), default=iterations)
     first_pass = longest * getattr(sampler, "turns", 1)
     cached = sum(dataset.num_cached for dataset in datasets.values())
-    share = cached / max(len(loader.dataset), 1)
+    share = cached / max(sum(map(len, datasets.values())), 1)
     uncached = min(iterations, first_pass) + (1 - share) * max(iterations - first_pass, 0)
     return uncached * seconds_per_batch / max(loader.num_workers, 1)
 

@@ -207,6 +207,13 @@ def test_dry_run_says_what_a_run_takes_and_writes_no_checkpoint(
     assert [path.name for path in new_bundle.output_dir.iterdir()] == ["vocabulary"]
 
 
+def test_a_source_that_is_left_out_has_no_say_in_a_dry_run(
+    new_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_bundle.train(dry_run="true", batch_2d=0)
+    assert "steps    4" in capsys.readouterr().out
+
+
 def test_other_lists_are_named_and_resume_false_or_a_dry_run_takes_them(
     trained: Bundle, new_bundle: Bundle, tmp_path: Path, equal: Callable[[Any, Any], bool]
 ) -> None:
