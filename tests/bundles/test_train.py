@@ -234,6 +234,14 @@ def test_other_lists_are_named_and_resume_false_or_a_dry_run_takes_them(
     new_bundle.train(**others)
 
 
+def test_memory_for_images_is_that_of_a_machine(trained: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    parser = trained.workflow("train", **{**TINY, "cache_gb": 2 * 500_000 / 2**30}).parser
+    datasets = [parser.get_parsed_content(f"{part}::dataset").datasets for part in ("train", "validate")]
+    caches = [dataset.cache_bytes for found in datasets for dataset in found.values()]
+    assert 400_000 < sum(caches) <= 500_000 < 2 * sum(caches[:2])
+
+
 def test_tower_of_each_epoch_is_kept_by_the_overlay_of_the_evidence_and_nothing_else_changes(
     trained: Bundle, new_bundle: Bundle, equal: Callable[[Any, Any], bool]
 ) -> None:
