@@ -10,6 +10,7 @@ no entry.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,8 +64,8 @@ class SourcesCollate:
     """Collate function for ``SourcesDataset`` and ``SourceDataset``.
 
     A report that needs more than ``max_tokens`` keeps its impression whole and as many of its other
-    sentences, chosen at random by the sample's seed, as fit; how often that happens is logged at each power
-    of ten. An impression that is too long by itself is cut at the end.
+    sentences, chosen at random by the sample's seed, as fit; how often that happens, in all forked workers
+    together, is logged at each power of ten. An impression that is too long by itself is cut at the end.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
@@ -87,10 +88,8 @@ class SourcesCollate:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens or limit
         self.extra_keys = tuple(extra_keys)
-        self.shortened = 0
-        self.seen = 0
         self._digest = ""
-        self._announced = 1
+        self._counts = _Counts()
 
     def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """
@@ -144,12 +143,10 @@ class SourcesCollate:
         unknown = [i for i, tokens in enumerate(encoded) if not tokens]
         for i, tokens in zip(unknown, self._encode([reports[i] for i in unknown]) if unknown else []):
             encoded[i] = tokens
-        for i, tokens in enumerate(encoded):
-            if len(tokens) > self.max_tokens:
-                self.shortened += 1
-                encoded[i] = self._encode([self._shorten(reports[i], seeds[i])], truncation=True)[0]
-        self.seen += len(reports)
-        self._log()
+        too_long = [i for i, tokens in enumerate(encoded) if len(tokens) > self.max_tokens]
+        for i in too_long:
+            encoded[i] = self._encode([self._shorten(reports[i], seeds[i])], truncation=True)[0]
+        self._count(len(too_long), len(reports))
         ids = [torch.tensor(tokens, dtype=torch.int64) for tokens in encoded]
         padding = int(self.tokenizer.pad_token_id or 0)
         mask = pad_sequence([torch.ones_like(tokens) for tokens in ids], batch_first=True)
@@ -176,12 +173,36 @@ class SourcesCollate:
         budget = self.max_tokens - self.tokenizer.num_special_tokens_to_add()
         return shorten_report(report, count_tokens, budget, seed)
 
-    def _log(self) -> None:
-        if self.shortened >= self._announced:
-            self._announced = 10 * self._announced
-            logger.info(
-                "%d of %d reports were longer than %d tokens", self.shortened, self.seen, self.max_tokens
-            )
+    @property
+    def shortened(self) -> int:
+        """Reports that were too long so far."""
+        return self._counts.numbers[0]
+
+    @property
+    def seen(self) -> int:
+        """Reports so far."""
+        return self._counts.numbers[1]
+
+    def _count(self, shortened: int, seen: int) -> None:
+        numbers = self._counts.numbers
+        with numbers.get_lock():
+            numbers[0] += shortened
+            numbers[1] += seen
+            announced = numbers[2]
+            if numbers[0] >= announced:
+                numbers[2] = 10 * announced
+                logger.info("%d of %d reports were longer than %d tokens", *numbers[:2], self.max_tokens)
+
+
+class _Counts:
+    """Reports shortened, reports seen, and shortened ones at which to log, of a process and its forked workers. Pickled
+    to a spawned one they begin anew."""
+
+    def __init__(self) -> None:
+        self.numbers: Any = multiprocessing.Array("q", [0, 0, 1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Counts, ()
 
 
 def _gather(key: str, values: list[Any]) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -235,7 +236,7 @@ class SourcesDataset(Dataset):
         data: rows of each source, from a datalist or from shards. A source without rows is left out.
         transform: transforms of each source.
         cache: as in ``SourceDataset``.
-        cache_gb: memory (GiB) of all sources together; the first source takes what it needs, then the next.
+        cache_gb: memory (GiB) of a machine: its processes share it, in each the first source takes what it needs first.
         cache_dtype: as in ``SourceDataset``.
         cache_keys: as in ``SourceDataset``.
         largest: by source, as in ``SourceDataset``; sources that are not named have images of one size.
@@ -257,18 +258,19 @@ class SourcesDataset(Dataset):
         skip_unreadable: bool = False,
     ) -> None:
         self.datasets: dict[str, SourceDataset] = {}
+        cache_gb /= (processes := int(os.environ.get("LOCAL_WORLD_SIZE", "1")))  # torchrun's, on this machine
         for source, rows in data.items():
             if not rows:
                 continue
             if source not in transform:
                 raise ValueError(f"Source {source!r} must have transforms, they are given for {sorted(transform)}.")
-            size = (largest or {}).get(source)
             dataset = SourceDataset(
                 rows, transform[source], source, cache, cache_gb, cache_dtype, cache_keys,
-                largest=size, skip_unreadable=skip_unreadable,
+                largest=(largest or {}).get(source), skip_unreadable=skip_unreadable,
             )  # fmt: skip
             cache_gb = max(0.0, cache_gb - dataset.cache_bytes / _GIB)
             self.datasets[source] = dataset
+        self.spare_gb = cache_gb * processes  # of `cache_gb`, for another dataset
 
     @property
     def lengths(self) -> dict[str, int]:

@@ -88,6 +88,9 @@ def ensure_vocabulary(
 ) -> Path:
     """Makes the vocabulary of `train_wordpiece` once; the same call again leaves the folder as it is.
 
+    A folder with the vocabulary of other reports or settings is left as it is too: another run may need it. The new one
+    then lies beside it, with a digest of reports and settings in its name.
+
     Args:
         reports: the texts of the training split, each a non-empty string.
         output_dir: folder of the vocabulary.
@@ -96,30 +99,35 @@ def ensure_vocabulary(
         min_frequency: a pair of pieces seen fewer times is not merged.
 
     Returns:
-        `output_dir`.
+        `output_dir`, or `<output_dir>_<digest>`.
 
     Raises:
-        ValueError: When `output_dir` holds a vocabulary of other reports or settings, or something else.
+        ValueError: When the folder holds something else than a vocabulary.
     """
     output_dir = Path(output_dir)
     texts = _checked(reports)
     recipe = _recipe(texts, vocab_size, max_tokens, min_frequency)
+    if _found(output_dir) not in (None, recipe):
+        digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+        output_dir = output_dir.with_name(f"{output_dir.name}_{digest}")
     if not output_dir.exists():
         try:
             return train_wordpiece(texts, output_dir, vocab_size, max_tokens, min_frequency)
         except OSError:
             if not (output_dir / _RECIPE).is_file():  # else another process made it meanwhile
                 raise
-    found = json.loads((output_dir / _RECIPE).read_text()) if (output_dir / _RECIPE).is_file() else None
-    if found != recipe:
-        changed = (
-            [key for key in recipe if found.get(key) != recipe[key]] if found else ["another kind of file"]
-        )
+    if _found(output_dir) != recipe:
         raise ValueError(
-            f"{output_dir} must hold the vocabulary of these reports and settings, but differs in: "
-            f"{', '.join(changed)}. Remove the folder to learn the vocabulary anew, or name another folder."
+            f"{output_dir} must be new or hold a vocabulary with its {_RECIPE}, but holds another kind of file: "
+            "remove the folder to learn the vocabulary anew, or name another folder."
         )
     return output_dir
+
+
+def _found(folder: Path) -> dict[str, int | str] | None:
+    """What the vocabulary in a folder was learnt from."""
+    path = folder / _RECIPE
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def _checked(reports: Iterable[str]) -> list[str]:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,6 +19,7 @@ __all__ = [
     "gather_first_axis",
     "gather_lists",
     "mean_over_ranks",
+    "no_sync",
     "rank",
     "unwrap",
     "world_size",
@@ -34,11 +37,24 @@ def rank() -> int:
 
 
 def unwrap(network: nn.Module) -> nn.Module:
-    """The network itself, without `DistributedDataParallel` and `torch.compile` round it."""
-    if isinstance(network, DistributedDataParallel):
-        network = network.module
-    original = getattr(network, "_orig_mod", network)
-    return original if isinstance(original, nn.Module) else network
+    """The network itself, without `DistributedDataParallel` and `torch.compile` round it, in whatever order."""
+    return list(_from_outside(network))[-1]
+
+
+def no_sync(network: nn.Module) -> AbstractContextManager[Any]:
+    """Within it ranks exchange no gradients, also where `torch.compile` is round `DistributedDataParallel`."""
+    for wrapper in _from_outside(network):
+        if isinstance(wrapper, DistributedDataParallel):
+            return wrapper.no_sync()
+    return nullcontext()
+
+
+def _from_outside(network: nn.Module) -> Iterator[nn.Module]:
+    """The network as it is given, then what each wrapper holds, the network itself last."""
+    yield network
+    within = network.module if isinstance(network, DistributedDataParallel) else getattr(network, "_orig_mod", None)
+    if isinstance(within, nn.Module):
+        yield from _from_outside(within)
 
 
 def mean_over_ranks(values: Tensor) -> Tensor:

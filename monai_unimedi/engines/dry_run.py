@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run will take, measured on a few of its own steps; nothing is written and nothing is kept."""
+"""What a run will take, measured on a few of its own steps; nothing of them is written or kept."""
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import sys
@@ -66,7 +67,7 @@ def estimate_run(
         "seconds_reading": reading,
         "seconds_validating": validating,
         "seconds": per_step[0] * first + per_step[1] * (steps - first) + reading + validating,
-        "memory_gb": _memory_bytes(trainer) / GB,
+        "memory_gb": _memory_bytes(trainer, validator) / GB,
         "device_memory_gb": _device_memory_gb(trainer.state.device),
         "disk_gb": disk,
         "free_disk_gb": shutil.disk_usage(_existing(Path(output_dir))).free / GB,
@@ -80,7 +81,7 @@ def format_estimate(estimate: dict[str, Any]) -> str:
         f"steps    {estimate['steps']}, {plain:.3f} s each, {distilled:.3f} s with distillation",
         f"time     about {_duration(estimate['seconds'])}, of it reading files "
         f"{_duration(estimate['seconds_reading'])}, validation {_duration(estimate['seconds_validating'])}",
-        f"memory   about {estimate['memory_gb']:.1f} GB, the cache of images included",
+        f"memory   about {estimate['memory_gb']:.1f} GB on this machine, the caches of images included",
         f"disk     {estimate['disk_gb']:.2f} GB at most, {estimate['free_disk_gb']:.0f} GB are free",
         "dry run: nothing was trained; leave --dry_run out to train",
     ]
@@ -119,12 +120,13 @@ def _seconds_reading(trainer: Any, seconds_per_batch: float) -> float:
     """Rows that fit into the cache are read once, the others at every visit."""
     loader = trainer.data_loader
     iterations = trainer.state.epoch_length * trainer.state.max_epochs
-    datasets = getattr(loader.dataset, "datasets", {})
     sampler = loader.batch_sampler
-    longest = max((sampler.batches_per_pass(name) for name in datasets), default=iterations)
+    names = getattr(sampler, "lengths", {})  # without the sources that are left out
+    datasets = {name: loader.dataset.datasets[name] for name in names}
+    longest = max((sampler.batches_per_pass(name) for name in names), default=iterations)
     first_pass = longest * getattr(sampler, "turns", 1)
     cached = sum(dataset.num_cached for dataset in datasets.values())
-    share = cached / max(len(loader.dataset), 1)
+    share = cached / max(sum(map(len, datasets.values())), 1)
     uncached = min(iterations, first_pass) + (1 - share) * max(iterations - first_pass, 0)
     return uncached * seconds_per_batch / max(loader.num_workers, 1)
 
@@ -145,11 +147,14 @@ def _checkpoint_bytes(trainer: Any) -> int:
     return sum(t.numel() * t.element_size() for t in tensors) + sum(8 * p.numel() for p in trained)
 
 
-def _memory_bytes(trainer: Any) -> float:
+def _memory_bytes(trainer: Any, validator: Any) -> float:
+    """Of all processes of this machine, which are alike."""
     unit = 1 if sys.platform == "darwin" else 1024
-    caches = getattr(trainer.data_loader.dataset, "datasets", {}).values()
+    loaders = [engine.data_loader for engine in (trainer, validator) if engine is not None]
+    caches = [dataset for loader in loaders for dataset in getattr(loader.dataset, "datasets", {}).values()]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return float(peak + sum(dataset.cache_bytes for dataset in caches))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return float(processes * (peak + sum(dataset.cache_bytes for dataset in caches)))
 
 
 def _device_memory_gb(device: torch.device) -> float | None:

@@ -36,18 +36,22 @@ class GradientCache:
     Args:
         sources: by source named tensors (B, ...), one entry a row.
         slice_scores: by source (B, S), or None.
-        chunks: number of parts into which the rows of each source are cut, as even as can be; where a source has
-            fewer rows, such as a batch of a rare shape, as many as it has.
+        chunks: number of parts into which the rows of each source are cut, as even as can be. A source with fewer rows,
+            such as a batch of a rare shape, goes row by row through the last chunks, and is absent from those before:
+            the last chunk, after which ranks exchange gradients, has every source.
 
     Raises:
         ValueError: When a tensor is not one of rows.
     """
 
     def __init__(self, sources: Mapping[str, Named], slice_scores: Named | None, chunks: int) -> None:
-        chunks = min(chunks, *(_count_rows(source, inputs) for source, inputs in sources.items()))
-        parts = {source: _cut(inputs, chunks) for source, inputs in sources.items()}
-        scores: Sequence[Named | None] = [None] * chunks if slice_scores is None else _cut(slice_scores, chunks)
-        self.chunks = [({source: cut[i] for source, cut in parts.items()}, scores[i]) for i in range(chunks)]
+        self._num_parts = {name: min(chunks, _count_rows(name, inputs)) for name, inputs in sources.items()}
+        parts = {name: _cut(inputs, self._num_parts[name]) for name, inputs in sources.items()}
+        scores = {name: each.tensor_split(self._num_parts[name]) for name, each in (slice_scores or {}).items()}
+        longest = max(self._num_parts.values())
+        self.chunks: list[tuple[dict[str, Named], Named | None]] = [
+            (_of_chunk(parts, i), None if slice_scores is None else _of_chunk(scores, i)) for i in range(-longest, 0)
+        ]
         self._random_states: list[Any] = []
         self._cached: Outputs = {}
 
@@ -59,8 +63,8 @@ class GradientCache:
                 self._random_states.append(_random_state(chunk))
                 parts.append(encode(chunk, scores))
         self._cached = {
-            source: {name: _leaf([part[source][name] for part in parts]) for name in named}
-            for source, named in parts[0].items()
+            source: {name: _leaf([part[source][name] for part in parts if source in part]) for name in named}
+            for source, named in parts[-1].items()
         }
         return self._cached
 
@@ -86,7 +90,8 @@ class GradientCache:
                 if gradient is None or not output.requires_grad:
                     continue
                 if output.ndim:
-                    pairs.append((output, gradient.tensor_split(len(self.chunks))[number]))
+                    of_parts = gradient.tensor_split(self._num_parts[source])
+                    pairs.append((output, of_parts[number - len(self.chunks)]))
                 elif number + 1 == len(self.chunks):
                     pairs.append((output, gradient))
         return pairs
@@ -95,6 +100,11 @@ class GradientCache:
 def _cut(tensors: Named, chunks: int) -> list[dict[str, Tensor]]:
     cut = {name: tensor.tensor_split(chunks) for name, tensor in tensors.items()}
     return [{name: parts[i] for name, parts in cut.items()} for i in range(chunks)]
+
+
+def _of_chunk(parts: Mapping[str, Sequence[Any]], index: int) -> dict[str, Any]:
+    """The part of each source in a chunk, counted from the last, -1; sources with fewer parts are absent."""
+    return {source: cut[index] for source, cut in parts.items() if len(cut) >= -index}
 
 
 def _count_rows(source: str, inputs: Named) -> int:

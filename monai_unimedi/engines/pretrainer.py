@@ -17,12 +17,11 @@ from ignite.engine import EventEnum
 from ignite.metrics import Metric
 from monai.engines.utils import IterationEvents, default_metric_cmp_fn
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
 from .batch import check_sources, move_sources, network_inputs
-from .distributed import average_buffers, unwrap
+from .distributed import average_buffers, no_sync, unwrap
 from .gradient_cache import GradientCache
 from .resumable import ResumableTrainer
 from .selection_cache import SelectionCache
@@ -54,7 +53,7 @@ class UniMediPretrainer(ResumableTrainer):
         optimizer: over the trained parameters.
         loss_function: called with the network's output, gives a scalar and a flat dict of scalar tensors; its
             attribute `distillation_weight` says whether the network has to compute the distillation's
-            branches.
+            branches; not where its `distillation_loss` is None.
         lr_scheduler: stepped once per optimizer step.
         epoch_length: iterations of an epoch, the loader's length by default.
         amp: compute in `amp_dtype` where autocast allows it.
@@ -140,7 +139,7 @@ class UniMediPretrainer(ResumableTrainer):
         if self.ends_optimizer_step:
             terms = {**terms, "grad_norm": self.gradient_step.clip()}
         output = self._flat_output({"loss": loss, **terms})
-        output["distillation_weight"] = float(getattr(self.loss_function, "distillation_weight", 0.0))
+        output["distillation_weight"] = self._distillation_weight
         self._check_finite(output, batchdata)
         if self.ends_optimizer_step and self.gradient_step.step():
             average_buffers(self.network)
@@ -168,16 +167,21 @@ class UniMediPretrainer(ResumableTrainer):
 
     def _gradient_sync(self, is_last: bool = True) -> contextlib.AbstractContextManager[Any]:
         """Ranks exchange gradients in the last backward pass of an optimizer step only."""
-        if isinstance(self.network, DistributedDataParallel) and not (is_last and self.ends_optimizer_step):
-            return self.network.no_sync()
-        return contextlib.nullcontext()
+        return contextlib.nullcontext() if is_last and self.ends_optimizer_step else no_sync(self.network)
 
     def _encode(
         self, sources: dict[str, dict[str, Tensor]], slice_scores: dict[str, Tensor] | None, **options: bool
     ) -> dict[str, dict[str, Tensor]]:
-        distill = float(getattr(self.loss_function, "distillation_weight", 0.0)) > 0
+        distill = self._distillation_weight > 0
         with self._autocast():
             return self.network(sources, distill=distill, slice_scores=slice_scores, **options)
+
+    @property
+    def _distillation_weight(self) -> float:
+        """0 also where the sum of losses has no distillation, whatever weight a schedule gives it."""
+        if getattr(self.loss_function, "distillation_loss", self) is None:
+            return 0.0
+        return float(getattr(self.loss_function, "distillation_weight", 0.0))
 
     def _loss(self, outputs: dict[str, dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
         self.fire_event(IterationEvents.FORWARD_COMPLETED)

@@ -14,10 +14,11 @@ class CollapseStop:
     """Raises when the teacher's mean distribution over prototypes has lost its entropy.
 
     It reads the flat output's keys with `mean_entropy` in their name: the entropy of the mean teacher
-    distribution of a source and token kind, over log K. They are there once distillation has begun.
+    distribution of a source and token kind, over the largest that its batches allow (log K, or less with few rows).
+    They are there once distillation has begun.
 
     Args:
-        minimum: least healthy value; half of log K is 0.5.
+        minimum: least healthy value; half of the largest is 0.5.
         patience: iterations in a row below `minimum` that stop the run.
 
     Raises:
@@ -40,8 +41,8 @@ class CollapseStop:
             self.counts[name] = self.counts.get(name, 0) + 1 if value < self.minimum else 0
             if self.counts[name] >= self.patience:
                 raise RuntimeError(
-                    f"Self-distillation has collapsed: {name} (entropy of the mean teacher distribution over "
-                    f"log K) must stay at {self.minimum} or more, got {value:.3f} and as little for "
+                    f"Self-distillation has collapsed: {name} (entropy of the mean teacher distribution over the "
+                    f"largest it can have) must stay at {self.minimum} or more, got {value:.3f} and as little for "
                     f"{self.patience} iterations up to optimizer step {engine.completed_steps}; start "
                     "distillation later, ramp it more slowly or lower its weight, and run again with "
                     "`--resume false`."

@@ -34,8 +34,10 @@ class SelfDistillationLoss(nn.Module):
 
     There is one centre c per source and token kind. It is updated after its use, in training mode only, with
     the mean over all ranks. Beside it stands the running mean of the teacher's distribution (same momentum
-    m, uniform at the start): its entropy tells a collapse, which one small batch cannot, since n confident
-    rows give at most log n.
+    m, uniform at the start): its entropy tells a collapse. It is given over the largest that it can have: log K, or
+    what confident rows, all different, leave in a mean that remembers. With n rows a step over all ranks these have
+    the weights :math:`(1 - m) m^j / n`, j steps back, of entropy
+    :math:`\log n - \log(1 - m) - \frac{m}{1 - m} \log m`, which is log n + 3.25 for m = 0.9.
 
     Args:
         num_prototypes: K, the number of logits per token.
@@ -103,10 +105,10 @@ class SelfDistillationLoss(nn.Module):
 
         Returns:
             Scalars: ``loss_icl``; ``loss_pcl`` (mean over the masked tokens of each row, then over rows);
-            detached and over log K, for ``<kind>`` in ``class``, ``patches``: ``teacher_entropy_<kind>``
-            (mean entropy of the teacher's distributions; 1 = uniform targets) and
-            ``teacher_mean_entropy_<kind>`` (entropy of their running mean; towards 0 = collapse onto a few
-            prototypes).
+            detached, for ``<kind>`` in ``class``, ``patches``: ``teacher_entropy_<kind>`` (mean entropy of the
+            teacher's distributions over log K; 1 = uniform targets) and ``teacher_mean_entropy_<kind>`` (entropy of
+            their running mean over the largest of confident rows; towards 0 = collapse onto a few prototypes, above 1
+            = rows that are not confident, as at the start).
 
         Raises:
             ValueError: When the source is unknown, or the shapes do not fit, or no token is masked.
@@ -154,10 +156,16 @@ class SelfDistillationLoss(nn.Module):
             centre.lerp_(mean_logits.to(centre), step)
             distribution.lerp_(mean_target.to(distribution), step)
         log_k = math.log(self.num_prototypes)
+        share = ((total[-1].log() + _entropy_of_memory(self.centre_momentum)) / log_k).clamp(1e-6, 1)
         return {
             f"teacher_entropy_{kind}": mean_entropy / log_k,
-            f"teacher_mean_entropy_{kind}": torch.special.entr(distribution).sum() / log_k,
+            f"teacher_mean_entropy_{kind}": torch.special.entr(distribution).sum() / log_k / share,
         }
+
+
+def _entropy_of_memory(momentum: float) -> float:
+    """Of the weights (1 - m) m^j that a running mean of momentum m gives to the steps j = 0, 1, ... before."""
+    return -math.log1p(-momentum) - (momentum / (1 - momentum) * math.log(momentum) if momentum else 0.0)
 
 
 def _sinkhorn(logits: Tensor) -> Tensor:

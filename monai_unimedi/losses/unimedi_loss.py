@@ -53,12 +53,15 @@ class UniMediLoss(nn.Module):
 
     @property
     def teacher_temperature(self) -> float:
-        """T_t of the distillation."""
-        return float(self._distillation().teacher_temperature)  # type: ignore[arg-type]
+        """T_t of the distillation; a schedule may set it also where there is none, and nothing follows."""
+        if self.distillation_loss is None:
+            raise ValueError("teacher_temperature needs a distillation_loss, got None; give UniMediLoss one")
+        return float(self.distillation_loss.teacher_temperature)  # type: ignore[arg-type]
 
     @teacher_temperature.setter
     def teacher_temperature(self, value: float) -> None:
-        self._distillation().teacher_temperature = value  # type: ignore[assignment]
+        if self.distillation_loss is not None:
+            self.distillation_loss.teacher_temperature = value  # type: ignore[assignment]
 
     def forward(self, outputs: Mapping[str, Mapping[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to differentiate, and every term under a flat name.
@@ -120,11 +123,6 @@ class UniMediLoss(nn.Module):
         if total == 0:
             raise ValueError(f"source_weights must leave a source with a weight > 0, got {weights}")
         return torch.stack([weights[source] / total * term for source, term in terms.items()]).sum()
-
-    def _distillation(self) -> nn.Module:
-        if self.distillation_loss is None:
-            raise ValueError("teacher_temperature needs a distillation_loss, got None; give UniMediLoss one")
-        return self.distillation_loss
 
 
 def _joined(outputs: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
-from tests.bundles.conftest import CONFIGS, TINY, Bundle
+from tests.bundles.conftest import CONFIGS, SIZES, TINY, Bundle
 
 MAY_CHANGE = {  # between two starts of one run
     *("imports", "bundle_root", "output_dir", "model_dir", "phantom_dir", "dataset_dir", "device"),
@@ -216,6 +216,41 @@ def test_dry_run_says_what_a_run_takes_and_writes_no_checkpoint(
     assert [path.name for path in new_bundle.output_dir.iterdir()] == ["vocabulary"]
 
 
+def test_a_source_that_is_left_out_has_no_say_in_a_dry_run(
+    new_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_bundle.train(dry_run="true", batch_2d=0)
+    assert "steps    4" in capsys.readouterr().out
+
+
+def test_other_lists_are_named_and_resume_false_or_a_dry_run_takes_them(
+    trained: Bundle, new_bundle: Bundle, tmp_path: Path, equal: Callable[[Any, Any], bool]
+) -> None:
+    folder = Path(trained.places["phantom_dir"])
+    content = json.loads((folder / "datalist_2d.json").read_text())
+    rows = [{**row, "image": str(folder / row["image"])} for row in content["training"][:30]]
+    (tmp_path / "fewer.json").write_text(json.dumps({"training": rows}))
+    others = {"datalist_2d": str(tmp_path / "fewer.json")}
+    new_bundle.train(**others, dry_run="true")  # of another run, in the same place
+    new_bundle.train()
+    with pytest.raises(RuntimeError) as caught:
+        new_bundle.train(**others)
+    assert "datalist.2d.training (was " in _causes(caught.value) and "--resume false" in _causes(caught.value)
+    new_bundle.train()  # goes on
+    models = [bundle.output_dir / "models" / "model.pt" for bundle in (trained, new_bundle)]
+    assert equal(*(torch.load(file, weights_only=True) for file in models))
+    new_bundle.train(**others, resume="false")
+    new_bundle.train(**others)
+
+
+def test_memory_for_images_is_that_of_a_machine(trained: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    parser = trained.workflow("train", **{**TINY, "cache_gb": 2 * 500_000 / 2**30}).parser
+    datasets = [parser.get_parsed_content(f"{part}::dataset").datasets for part in ("train", "validate")]
+    caches = [dataset.cache_bytes for found in datasets for dataset in found.values()]
+    assert 400_000 < sum(caches) <= 500_000 < 2 * sum(caches[:2])
+
+
 def test_tower_of_each_epoch_is_kept_by_the_overlay_of_the_evidence_and_nothing_else_changes(
     trained: Bundle, new_bundle: Bundle, equal: Callable[[Any, Any], bool]
 ) -> None:
@@ -249,15 +284,38 @@ def test_paper_overlay_has_the_paper_sizes_and_needs_lists(new_bundle: Bundle) -
     assert "give --datalist_2d, --datalist_3d or both" in _causes(caught.value)
 
 
-@pytest.mark.parametrize("accumulation_steps", [1, 2])
-def test_paper_overlay_has_as_many_passes_however_much_is_accumulated(
-    new_bundle: Bundle, accumulation_steps: int
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({}, 10),
+        ({"accumulation_steps": 2}, 5),
+        ({"batch_2d": 0, "batch_3d": 8}, 20),
+        ({"alternating_sources": "true"}, 20),
+        ({"ct_depths": [16, 32]}, 11),  # of 166 CTs six have the rare depth: one batch more
+        ({"ct_depths": [16, 32], "tokens_3d": 6400}, 41),  # four of the deep ones in a batch
+        ({"ct_depths": [16, 32], "tokens_3d": 6400, "batch_3d": 0, "alternating_sources": "true"}, 82),
+    ],
+)
+def test_paper_overlay_has_as_many_passes_however_its_batches_are_made(
+    new_bundle: Bundle, options: dict[str, Any], steps: int
 ) -> None:
-    options = {"phantom_dir": "$None", "accumulation_steps": accumulation_steps}
-    parser = new_bundle.workflow("train", "paper", **options).parser
-    parser["rows"] = {"training": {"2d": [0] * 1280, "3d": [0] * 160}}
+    parser = new_bundle.workflow("train", "paper", phantom_dir="$None", **options).parser
+    parser["train::sampler::lengths"] = {"2d": 1280, "3d": 166}
+    parser["train::sampler::count_tokens"] = "$lambda shape: shape[3] * 50 if len(shape) == 4 else 196"
+    shapes = {"2d": [(1, 224, 224)] * 1280, "3d": [(1, 128, 128, 16)] * 6 + [(1, 128, 128, 32)] * 160}
+    parser["train::shapes"] = shapes if "ct_depths" in options else None
+    assert parser.get_parsed_content("steps_per_epoch") == steps
     micro_batches = parser.get_parsed_content("max_epochs") * parser.get_parsed_content("epoch_length")
-    assert micro_batches == 50 * 10
+    assert micro_batches == 50 * steps * options.get("accumulation_steps", 1)
+
+
+def test_paper_overlay_counts_the_batches_of_its_lists(trained: Bundle, new_bundle: Bundle) -> None:
+    folder = Path(trained.places["phantom_dir"])
+    lists = {f"datalist_{source}": str(folder / f"datalist_{source}.json") for source in ("2d", "3d")}
+    options = {**SIZES, **lists, "num_workers": 0, "batch_2d": 6, "batch_3d": 9, "alternating_sources": "true"}
+    parser = new_bundle.workflow("train", "paper", **options).parser
+    assert parser.get_parsed_content("epoch_length") == 2 * 36 // 6
+    assert parser.get_parsed_content("max_epochs") == 50
 
 
 def test_several_processes_overlay_trains_as_one_process_does(

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
 from monai_unimedi.data.collate import SourcesCollate, shorten_report
@@ -103,6 +105,14 @@ def test_long_report_keeps_its_impression_and_random_sentences(
         assert [t for t in tokens[0].tolist() if t][-7:] == ending
     assert len({tuple(tokens[0].tolist()) for tokens in ids}) > 3
     assert torch.equal(collate.tokenize([LONG], [2])[0], ids[2][:1])
+
+
+def test_reports_that_any_worker_shortened_are_one_count(tokenizer: PreTrainedTokenizerFast) -> None:
+    collate = SourcesCollate(tokenizer, max_tokens=24)
+    samples: Any = [sample("2d", row, LONG if row % 3 == 0 else "w1 .") for row in range(12)]
+    list(DataLoader(samples, batch_size=2, num_workers=2, collate_fn=collate, multiprocessing_context="fork"))
+    assert (collate.shortened, collate.seen) == (4, 12)
+    assert pickle.loads(pickle.dumps(collate)).seen == 0
 
 
 def test_impression_that_is_too_long_is_cut(tokenizer: PreTrainedTokenizerFast) -> None:

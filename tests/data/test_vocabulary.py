@@ -64,12 +64,20 @@ def test_second_call_leaves_folder_untouched(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
-def test_other_reports_or_settings_are_refused(tmp_path: Path) -> None:
-    ensure_vocabulary(REPORTS, tmp_path / "text", 200)
-    with pytest.raises(ValueError, match="differs in: reports"):
-        ensure_vocabulary(REPORTS[1:], tmp_path / "text", 200)
-    with pytest.raises(ValueError, match="differs in: vocab_size"):
-        ensure_vocabulary(REPORTS, tmp_path / "text", 201)
+def test_other_reports_or_settings_have_a_folder_beside_it_and_find_it_again(tmp_path: Path) -> None:
+    first = ensure_vocabulary(REPORTS, tmp_path / "text", 200)
+    before = content(first)
+    others = [(REPORTS[1:], 200, 256), (REPORTS, 150, 256), (REPORTS, 200, 64)]
+    folders = [ensure_vocabulary(reports, tmp_path / "text", *settings) for reports, *settings in others]
+    assert len({first, *folders}) == 4
+    assert all(folder.parent == tmp_path and folder.name.startswith("text_") for folder in folders)
+    assert content(first) == before
+    assert [ensure_vocabulary(reports, tmp_path / "text", *settings) for reports, *settings in others] == folders
+    assert content(folders[1]) == content(train_wordpiece(REPORTS, tmp_path / "alone", 150))
+    assert ensure_vocabulary(REPORTS, tmp_path / "text", 200) == first
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(ValueError, match="another kind of file"):
         ensure_vocabulary(REPORTS, tmp_path / "other", 200)

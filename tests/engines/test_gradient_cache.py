@@ -19,8 +19,8 @@ from monai_unimedi.engines.gradient_cache import GradientCache
 from monai_unimedi.handlers import TeacherUpdate
 from monai_unimedi.losses import ImageTextLoss, SelfDistillationLoss, UniMediLoss
 from tests.engines.test_pretrainer import toy_trainer
-from tests.engines.test_ranks import start_ranks, train_ranks
-from tests.engines.toy import ToyLoss, ToyNetwork, toy_loader
+from tests.engines.test_ranks import distributed, start_ranks, train_ranks
+from tests.engines.toy import ToyDataset, ToyLoss, ToyNetwork, collate, toy_loader
 from tests.engines.toy_run import ToyRun, same
 from tests.networks.test_unimedi import network as unimedi
 from tests.networks.test_unimedi import sources
@@ -46,21 +46,30 @@ def wholly_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def batches(dtype: torch.dtype) -> list[dict[str, Any]]:
-    """Two batches of real sources, of different rows."""
+def batches(dtype: torch.dtype, few: str = "") -> list[dict[str, Any]]:
+    """Two batches of real sources, of different rows; two only of the source `few`."""
     whole = sources(2 * ROWS)
     for batch in whole.values():
         batch["image"] = batch["image"].to(dtype)
         batch["row"] = torch.arange(2 * ROWS)
         batch["pair_group"] = torch.arange(2 * ROWS) % 5
-    cuts = (slice(0, ROWS), slice(ROWS, None))
     return [
-        {source: {name: value[cut] for name, value in batch.items()} for source, batch in whole.items()} for cut in cuts
+        {source: cut(batch, first, 2 if source == few else ROWS) for source, batch in whole.items()}
+        for first in (0, ROWS)
     ]
 
 
+def cut(rows: dict[str, Any], first: int, count: int) -> dict[str, Any]:
+    return {name: value[first : first + count] for name, value in rows.items()}
+
+
 def train(
-    chunks: int, dtype: torch.dtype = torch.float64, debiased: bool = False, loss: Any = None, **options: Any
+    chunks: int,
+    dtype: torch.dtype = torch.float64,
+    debiased: bool = False,
+    loss: Any = None,
+    few: str = "",
+    **options: Any,
 ) -> dict[str, Any]:
     """Two steps of the real network and losses; weights, buffers, last gradients and terms."""
     trainer_options = {name: options.pop(name) for name in ("amp", "selection_refresh") if name in options}
@@ -73,7 +82,7 @@ def train(
     trainer = UniMediPretrainer(
         device="cpu",
         max_epochs=1,
-        train_data_loader=batches(dtype),
+        train_data_loader=batches(dtype, few),
         network=network,
         optimizer=torch.optim.SGD([each for each in network.parameters() if each.requires_grad], lr=0.1),
         loss_function=objective,
@@ -225,17 +234,57 @@ def test_two_ranks_in_chunks_equal_one_process_without(accumulation_steps: int, 
         assert torch.allclose(value, weights[0][name], atol=1e-5), name
 
 
-def test_a_batch_of_fewer_rows_than_chunks_goes_row_by_row() -> None:
-    rows = {"2d": {"image": torch.rand(5, 1)}, "3d": {"image": torch.rand(3, 1)}}
-    cache = GradientCache(rows, {"3d": torch.rand(3, 2)}, 8)
-    found = [tuple(len(inputs["image"]) for inputs in chunk.values()) for chunk, _ in cache.chunks]
-    assert found == [(2, 1), (2, 1), (1, 1)]
+def test_a_source_of_few_rows_leaves_the_chunks_of_the_others_as_small_as_asked() -> None:
+    rows = {"2d": {"image": torch.rand(10, 1)}, "3d": {"image": torch.rand(2, 1)}}
+    cache = GradientCache(rows, {"3d": torch.rand(2, 2)}, 4)
+    found = [{source: len(inputs["image"]) for source, inputs in chunk.items()} for chunk, _ in cache.chunks]
+    assert found == [{"2d": 3}, {"2d": 3}, {"2d": 2, "3d": 1}, {"2d": 2, "3d": 1}]
+    for source, inputs in rows.items():
+        parts = [chunk[source]["image"] for chunk, _ in cache.chunks if source in chunk]
+        assert torch.equal(torch.cat(parts), inputs["image"])
+    assert [list(scores) for _, scores in cache.chunks if scores is not None] == [[], [], ["3d"], ["3d"]]
+
+
+@pytest.mark.usefixtures("wholly_float64")
+@pytest.mark.parametrize("few", ["2d", "3d"])
+@pytest.mark.parametrize("options", [NETWORKS["whole view"], {"debiased": True, "selection_refresh": 3}])
+def test_float64_equals_one_large_batch_where_a_source_has_fewer_rows(few: str, options: dict[str, Any]) -> None:
+    assert_equal(train(5, few=few, **options), train(1, few=few, **options), rtol=0, atol=1e-9)
+
+
+def test_more_chunks_than_rows_go_row_by_row() -> None:
     network = ToyNetwork(dropout=0.0)
     networks = [network, copy.deepcopy(network)]
     for network, chunks in zip(networks, (1, 5)):
         toy_trainer(network, gradient_cache_chunks=chunks).run()
     for one, other in zip(*(network.parameters() for network in networks)):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def uneven(start: int, ranks: int) -> dict[str, dict[str, Any]]:
+    """One rank's share of eight X-rays and four CTs."""
+    rows = collate([ToyDataset()[source, row, row] for source, count in (("2d", 8), ("3d", 4)) for row in range(count)])
+    return {
+        source: cut(inputs, start * count // ranks, count // ranks)
+        for (source, inputs), count in zip(rows.items(), (8, 4))
+    }
+
+
+def train_uneven_ranks(rank: int, folder: Path) -> None:
+    network = ToyNetwork(dropout=0.0)
+    network.load_state_dict(torch.load(folder / "start.pt"))
+    toy_trainer(distributed(network), train_data_loader=[uneven(rank, 2)], gradient_cache_chunks=3).run()
+    torch.save(network.state_dict(), folder / f"uneven-{rank}.pt")
+
+
+def test_two_ranks_equal_one_process_where_a_source_has_fewer_rows_than_chunks(tmp_path: Path) -> None:
+    network = ToyNetwork(dropout=0.0)
+    torch.save(network.state_dict(), tmp_path / "start.pt")
+    start_ranks(train_uneven_ranks, tmp_path)
+    toy_trainer(network, train_data_loader=[uneven(0, 1)]).run()
+    for rank in range(2):
+        for name, value in torch.load(tmp_path / f"uneven-{rank}.pt").items():
+            torch.testing.assert_close(value, network.state_dict()[name], rtol=0, atol=1e-5, msg=name)
 
 
 def test_a_tensor_that_is_not_of_rows_is_refused() -> None:

@@ -16,7 +16,8 @@ from monai.handlers import MLFlowHandler, StatsHandler, TensorBoardStatsHandler,
 from torch import Tensor
 
 from monai_unimedi.engines import PretrainEvents, UniMediPretrainer
-from monai_unimedi.handlers import TeacherUpdate
+from monai_unimedi.handlers import LossSchedule, TeacherUpdate
+from monai_unimedi.losses import ImageTextLoss, UniMediLoss
 from tests.engines.toy import ToyLoss, ToyNetwork, toy_loader
 from tests.engines.toy_run import ToyRun, same
 
@@ -221,3 +222,14 @@ def test_training_time_adds_up_over_starts(tmp_path: Path) -> None:
     assert seconds > 0
     again = ToyRun(tmp_path).run()
     assert again.trainer.train_seconds == pytest.approx(seconds, rel=0.5)
+
+
+def test_without_a_distillation_loss_the_network_is_not_asked_for_it() -> None:
+    network, asked = ToyNetwork(), []
+    network.register_forward_pre_hook(lambda _, inputs, options: asked.append(options["distill"]), with_kwargs=True)
+    loss = UniMediLoss(ImageTextLoss())
+    trainer = toy_trainer(network, loss_function=loss, train_handlers=[LossSchedule(loss, start=0, ramp=0)])
+    trainer.run()
+    assert asked == [False] * 5
+    assert loss.distillation_weight == 0.3  # as the schedule set it
+    assert trainer.state.output[0]["distillation_weight"] == 0.0

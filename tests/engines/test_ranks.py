@@ -15,7 +15,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from monai_unimedi.engines.distributed import average_buffers
+from monai_unimedi.engines.distributed import average_buffers, no_sync, unwrap
 from tests.engines.toy_run import ToyRun, same
 
 
@@ -96,6 +96,24 @@ def find_own_checkpoint(rank: int, folder: Path) -> None:
 def test_ranks_that_find_different_checkpoints_stop(tmp_path: Path) -> None:
     ToyRun(tmp_path / "of-0", dropout=0.0).run()
     start_ranks(find_own_checkpoint, tmp_path)
+
+
+def wrap_in_both_orders(rank: int, folder: Path) -> None:
+    network = nn.Linear(2, 2)
+    for wrapped in (torch.compile(distributed(network)), distributed(torch.compile(network))):
+        ddp = getattr(wrapped, "_orig_mod", wrapped)
+        assert unwrap(wrapped) is network
+        with no_sync(wrapped):
+            assert not ddp.require_backward_grad_sync
+        assert ddp.require_backward_grad_sync
+
+
+def test_compiled_and_distributed_networks_are_unwrapped_in_whatever_order(tmp_path: Path) -> None:
+    start_ranks(wrap_in_both_orders, tmp_path, count=1)
+    network = nn.Linear(2, 2)
+    assert unwrap(network) is network
+    with no_sync(network):
+        assert unwrap(torch.compile(network)) is network
 
 
 def move_running_mean(rank: int, folder: Path) -> None:

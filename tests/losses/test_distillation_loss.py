@@ -207,6 +207,23 @@ def test_small_confident_batches_are_no_collapse() -> None:
     assert terms["teacher_entropy_class"] < 1e-6
 
 
+@pytest.mark.parametrize("rows", [2, 16])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_confident_rows_that_are_all_different_have_the_largest_entropy_however_few(rows: int, momentum: float) -> None:
+    """Over log K two rows of 4096 prototypes would have 0.47 at most, as if they had collapsed."""
+    loss, dtype = make(4096, centre_momentum=momentum), torch.float64
+    for step in range(100):  # the uniform start is forgotten
+        given = logits(rows, 2, 4096)
+        prototype = (rows * step + torch.arange(rows)) % 4096
+        given["teacher_class"] = 100.0 * torch.eye(4096, dtype=dtype)[prototype]
+        loss.get_buffer("centre_2d_class").zero_()
+        terms = loss(source="2d", **given)
+    assert terms["teacher_mean_entropy_class"].item() == pytest.approx(1, abs=1e-3)
+    expected = math.log(rows) + (3.2508 if momentum else 0)
+    entropy = torch.special.entr(loss.get_buffer("distribution_2d_class")).sum().item()
+    assert entropy == pytest.approx(expected, abs=1e-3)
+
+
 def test_sinkhorn_equals_slow_iterations() -> None:
     given = logits(5, 2, 4)
     loss = make(4, centring="sinkhorn", student_temperature=0.3, teacher_temperature=0.2)

@@ -156,6 +156,15 @@ def test_patch_without_value_has_attention_and_no_contribution() -> None:
     assert row[0, :, 2].min() > 0 and block.attention.contributions(row, v)[0, 2] == 0
 
 
+def test_contributions_are_of_single_precision_under_autocast() -> None:
+    torch.manual_seed(1)
+    block, v = EncoderBlock(24, 48, 2).eval(), torch.randn(3, 2, 9, 12)
+    row = torch.rand(3, 2, 8).softmax(-1)
+    expected = block.attention.contributions(row, v)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(block.attention.contributions(row, v), expected)
+
+
 def test_contributions_score_slices_and_maps_sum_to_one(encoder: UniMediImageEncoder) -> None:
     weighed = UniMediImageEncoder(**SMALL, score_weighting="contribution").eval()
     weighed.load_state_dict(encoder.state_dict())

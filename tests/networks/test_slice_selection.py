@@ -95,3 +95,19 @@ def test_hashed_numbers_are_uniform_and_uncorrelated() -> None:
     assert off_diagonal.abs().max() < 0.1
     other = hashed_uniform(torch.arange(2000), 30, 1)[:, 0]
     assert abs(torch.corrcoef(torch.stack([numbers[:, 0], other]))[0, 1]) < 0.1
+
+
+def test_hashed_numbers_are_those_of_splitmix64() -> None:
+    """Sums and products of 64 bits without a sign, as of Python's integers cut to 64 bits."""
+    golden = 2**64 - 7046029254386353131
+
+    def mixed(x: int) -> int:
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+        return x ^ (x >> 31)
+
+    for stream in range(4):
+        starts = [mixed((seed - golden * (stream + 1)) % 2**64) for seed in SEEDS.tolist()]
+        expected = [[(mixed((start + n * golden) % 2**64) >> 11) * 2.0**-53 for n in (1, 2)] for start in starts]
+        for function in (hashed_uniform, torch.jit.script(hashed_uniform)):
+            assert function(SEEDS, 2, stream).tolist() == expected

@@ -225,6 +225,17 @@ def test_head_logits_are_cosines_to_unit_prototypes() -> None:
         torch.testing.assert_close(head(x)[:, j], expected)
 
 
+def test_prototype_logits_are_of_single_precision_under_autocast() -> None:
+    torch.manual_seed(0)
+    head, x = DistillationHead(32, 16, 64, 6), torch.randn(5, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = head(x)
+        bottleneck = head.mlp(x)
+    assert bottleneck.dtype == torch.bfloat16 and found.dtype == torch.float32
+    expected = F.cosine_similarity(bottleneck.float()[:, None], head.prototypes[None], dim=2)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(("key", "value"), [("contrast_view", "half"), ("mask_ratio", 1.0), ("temperature", 0.005)])
 def test_unknown_settings_are_errors(key: str, value: object) -> None:
     with pytest.raises(ValueError, match=key):

@@ -91,8 +91,15 @@ class ClassRowAttention(nn.Module):
             v: (B, H, 1 + N, C / H), [CLS] first.
 
         Returns:
-            (B, N), float, not normalised: a layer that moves [CLS] far has large contributions.
+            (B, N), float32 also under autocast, not normalised: a layer that moves [CLS] far has large contributions.
         """
+        if torch.jit.is_scripting():  # which knows no autocast of a device that it learns when it runs
+            return self._contributions(row, v)
+        else:
+            with torch.autocast(row.device.type, enabled=False):
+                return self._contributions(row, v)
+
+    def _contributions(self, row: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         values, weight = v[:, :, 1:].float(), self.out.weight.float()
         mixed = (row.unsqueeze(2) @ values).flatten(1)  # (B, C), the heads side by side
         direction = F.normalize(mixed @ weight.t(), dim=-1) @ weight  # along u, as the heads see it

@@ -29,7 +29,8 @@ def hashed_uniform(sample_seed: torch.Tensor, count: int, stream: int = 0) -> to
         (B, count), float64.
     """
     counter = torch.arange(1, count + 1, device=sample_seed.device, dtype=torch.int64)
-    state = _mix(sample_seed + 7046029254386353131 * (stream + 1))[:, None] + counter * -7046029254386353131
+    start = torch.full_like(sample_seed, 7046029254386353131) * (stream + 1)  # wraps, where a Python integer would not
+    state = _mix(sample_seed + start)[:, None] + counter * -7046029254386353131
     return ((_mix(state) >> 11) & 0x1FFFFFFFFFFFFF).double() * (2.0**-53)
 
 
