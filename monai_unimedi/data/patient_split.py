@@ -88,12 +88,12 @@ def read_splits(
     found = {"test": read("test")} if "test" in sections and "test" in known else {}
     is_replaced = "test" in sections and not found.get("test")
     needs_validation = "validation" in sections or is_replaced
-    if needs_validation and "validation" in known:
-        found["validation"] = read("validation")
     if "training" in known and ("training" in sections or (needs_validation and "validation" not in known)):
         found["training"] = read("training")
         if "validation" not in known:
             found["training"], found["validation"] = split_by_patient(found["training"], fraction, seed)
+    if needs_validation and "validation" in known:
+        found["validation"] = read("validation")
     if is_replaced and "validation" in found:
         why = "No row of the test list can be judged" if "test" in known else "No test list"
         logger.warning("%s: the validation rows, which chose the checkpoint, are judged.", why)
