@@ -372,7 +372,7 @@ def test_overlays_name_keys_that_are_there_and_build_their_network(overlay: str,
     assert network.decoder.get_submodule("out.conv.conv").out_channels == len(names)
 
 
-@pytest.mark.parametrize(("has_units", "steps"), [(True, 500), (False, 200)])
+@pytest.mark.parametrize(("has_units", "steps"), [(True, 500), (False, 160)])
 def test_steps_on_a_cpu_follow_its_units(has_units: bool, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monai_unimedi.precision, "has_bfloat16_units", lambda device: has_units)
     parser = monai.bundle.ConfigParser()
