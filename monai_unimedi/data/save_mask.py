@@ -15,11 +15,12 @@ import nibabel
 import numpy as np
 from PIL import Image
 
+from monai_unimedi.data.discover import PICTURES, VOLUMES
+
 __all__ = ["MaskWriter"]
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".dcm")
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", ".tiff", ".tif", ".dcm")
+IMAGE_SUFFIXES = (*VOLUMES, *PICTURES, ".dcm")
 MAX_GREY = 2**16 - 1  # of a PNG
 MM3_PER_ML = 1000.0
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -76,7 +77,7 @@ class MaskWriter:
                 f"A DICOM SEG must refer to a folder of DICOM slices, {', '.join(files[:3])}{more} are none; write "
                 ".nii.gz or .nrrd, or give --images with the folders alone."
             )
-        if max(self.values) > MAX_GREY and any(not file.lower().endswith(VOLUME_SUFFIXES) for file in files):
+        if max(self.values) > MAX_GREY and any(not file.lower().endswith(VOLUMES) for file in files):
             raise ValueError(
                 f"The masks of X-rays are PNG files, whose numbers must be {MAX_GREY} at most, got {max(self.values)}; "
                 "give the classes smaller numbers in the datalist's labels and its masks, and train again."
