@@ -69,8 +69,8 @@ def parse(words: list[str] | None) -> argparse.Namespace:
         "python -m benchmarks.phantom", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--tiers", type=int, nargs="+", help="1, 2 or both (default: 1; both for the budget smoke)")
-    add("--rows", nargs="+", metavar="ROW", help="these rows alone")
+    add("--tiers", type=int, nargs="+", choices=(1, 2), help="1, 2 or both (default: 1; both for the budget smoke)")
+    add("--rows", nargs="+", choices=list(ROWS), metavar="ROW", help=f"these rows alone, of: {', '.join(ROWS)}")
     add("--seeds", type=int, nargs="+", help="default: 0 1 2; 0 for the budget smoke")
     add("--budget", choices=list(BUDGETS), default="demo")
     add("--output", type=Path, default=REPOSITORY / "output" / "evidence", help="folder of the runs")

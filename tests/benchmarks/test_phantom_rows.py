@@ -44,8 +44,12 @@ def test_rows_are_options_of_the_bundle(repository: Path) -> None:
 def test_plan_goes_seed_by_seed() -> None:
     runs = planned(["full", "no slices"], [0, 1], "demo")
     assert [(run.row, run.seed) for run in runs] == [("full", 0), ("no slices", 0), ("full", 1), ("no slices", 1)]
-    with pytest.raises(ValueError, match=r"rows must be among full, .*; got fool"):
-        planned(["fool"], [0], "demo")
+
+
+def test_an_unknown_row_is_named_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        driver.main(["--rows", "fool"])
+    assert "invalid choice: 'fool' (choose from" in capsys.readouterr().err
 
 
 def test_figures_are_named_by_their_place_and_detail_is_left_out() -> None:
