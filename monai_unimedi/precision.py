@@ -5,7 +5,18 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["has_bfloat16_units"]
+__all__ = ["autocast_dtype", "has_bfloat16_units"]
+
+
+def autocast_dtype(amp_dtype: str) -> torch.dtype:
+    """The type by its name in a config.
+
+    Raises:
+        ValueError: When it is neither `bfloat16` nor `float16`.
+    """
+    if amp_dtype not in ("bfloat16", "float16"):
+        raise ValueError(f"amp_dtype must be 'bfloat16' or 'float16', got '{amp_dtype}'.")
+    return torch.bfloat16 if amp_dtype == "bfloat16" else torch.float16
 
 
 def has_bfloat16_units(device: str | torch.device = "cpu") -> bool:

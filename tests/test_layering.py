@@ -23,7 +23,8 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 MAX_LINES = 300
 EVERYWHERE = {"torch", "numpy", "tqdm", "monai.utils", "monai.config"}
 OPEN_NAMES = {
-    *("monai_unimedi", "monai_unimedi.precision.has_bfloat16_units", "monai_unimedi.file_digest.file_digest"),
+    *("monai_unimedi", "monai_unimedi.file_digest.file_digest"),
+    *(f"monai_unimedi.precision.{name}" for name in ("autocast_dtype", "has_bfloat16_units")),
     *(f"monai_unimedi.{name}" for name in ("__version__", "is_on", "require")),
 }
 

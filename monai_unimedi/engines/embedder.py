@@ -15,6 +15,7 @@ from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from torch import nn
 
+from ..precision import autocast_dtype
 from .batch import plain
 
 __all__ = ["EmbeddingEvaluator"]
@@ -74,7 +75,7 @@ class EmbeddingEvaluator(Evaluator):
         self.inferer = SimpleInferer() if inferer is None else inferer
         self.with_attention = with_attention
         self.carried = tuple(carried)
-        self.amp_dtype = getattr(torch, amp_dtype)
+        self.amp_dtype = autocast_dtype(amp_dtype)
         self._parts: dict[str, dict[str, list]] = {}
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]

@@ -12,6 +12,7 @@ from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 
+from ..precision import autocast_dtype
 from .batch import plain
 from .resumable import ResumableTrainer
 
@@ -77,13 +78,13 @@ class AutocastEvaluator(SupervisedEvaluator):
     """MONAI's evaluator, with autocast on whatever device it runs; ``pred`` comes in float32.
 
     Args:
-        amp_dtype: of autocast, where ``amp`` is on.
+        amp_dtype: of autocast, where ``amp`` is on: ``bfloat16`` or ``float16``.
         kwargs: of ``monai.engines.SupervisedEvaluator``.
     """
 
     def __init__(self, *, amp: bool = False, amp_dtype: str = "bfloat16", **kwargs: Any) -> None:
         super().__init__(amp=False, **kwargs)
-        self.inferer = _AutocastInferer(self.inferer, self.state.device.type, getattr(torch, amp_dtype), amp)
+        self.inferer = _AutocastInferer(self.inferer, self.state.device.type, autocast_dtype(amp_dtype), amp)
 
 
 class _AutocastInferer(Inferer):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
+from ..precision import autocast_dtype
 from .accumulation import AccumulatingTrainer
 from .batch import check_finite
 from .distributed import check_joined, mean_over_ranks
@@ -74,12 +75,10 @@ class ResumableTrainer(AccumulatingTrainer):
     ) -> None:
         if accumulation_steps < 1:
             raise ValueError(f"accumulation_steps must be 1 or more, got {accumulation_steps}.")
-        if amp_dtype not in ("bfloat16", "float16"):
-            raise ValueError(f"amp_dtype must be 'bfloat16' or 'float16', got '{amp_dtype}'.")
         self.network = network
         self.optimizer = optimizer
         self.accumulation_steps = accumulation_steps
-        self.amp_dtype = getattr(torch, amp_dtype)
+        self.amp_dtype = autocast_dtype(amp_dtype)
         self.is_finished = False
         self._seconds_before = 0.0
         self._run_started: float | None = None
