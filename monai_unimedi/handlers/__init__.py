@@ -18,6 +18,7 @@ from .step_profile import StepProfile
 from .step_seed import StepSeed
 from .teacher_update import TeacherUpdate
 from .training_record import TrainingRecord, peak_memory_gb
+from .xray_mean import XrayMeanAttention
 
 __all__ = [
     "BestModel",
@@ -35,6 +36,7 @@ __all__ = [
     "StepSeed",
     "TeacherUpdate",
     "TrainingRecord",
+    "XrayMeanAttention",
     "fingerprint",
     "peak_memory_gb",
     "read_history",

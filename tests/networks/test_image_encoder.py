@@ -8,6 +8,7 @@ import torch
 
 from monai_unimedi.networks.blocks.encoder_block import EncoderBlock
 from monai_unimedi.networks.blocks.image_tokenizer import depth_at, resample_position
+from monai_unimedi.networks.blocks.usual_attention import usual_attention
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 
 SMALL = {
@@ -196,14 +197,31 @@ def test_debiased_maps_are_what_exceeds_the_usual_volume(encoder: UniMediImageEn
     debiased.load_state_dict(encoder.state_dict())
     usual, seen = torch.rand(4, 1, 48, 48, 8), torch.rand(2, 1, 48, 48, 8)
     debiased.selector.place_mean.copy_(debiased.selector.places(encoder.attention_map(usual)).mean(0))
-    mean = debiased.selector.usual((4, 4, 8)) / 128
+    mean = usual_attention(debiased.selector.place_mean, [4, 4, 8]) / 128
     above = (encoder.attention_map(seen) - mean).clamp(min=0)
     expected = above / above.sum((1, 2, 3), keepdim=True)
     for network in (debiased, torch.jit.script(debiased)):
         torch.testing.assert_close(network.attention_map(seen), expected, atol=1e-6, rtol=1e-4)
         torch.testing.assert_close(network.slice_scores(seen), expected.mean((1, 2)), atol=1e-6, rtol=1e-4)
-    xray = torch.rand(2, 1, 48, 48)
-    torch.testing.assert_close(debiased.attention_map(xray), encoder.attention_map(xray))
+
+
+def test_debiased_maps_are_what_exceeds_the_usual_xray(encoder: UniMediImageEncoder) -> None:
+    debiased = UniMediImageEncoder(**SMALL, debiased=True).eval()
+    debiased.load_state_dict(encoder.state_dict())
+    usual, seen = torch.rand(4, 1, 48, 48), torch.rand(2, 1, 48, 48)
+    torch.testing.assert_close(debiased.attention_map(seen), encoder.attention_map(seen))  # nothing is known yet
+    debiased.xray_mean.copy_(debiased.relative_xray_attention(usual).mean(0))
+    above = (encoder.attention_map(seen) - encoder.attention_map(usual).mean(0)).clamp(min=0)
+    expected = above / above.sum((1, 2), keepdim=True)
+    for network in (debiased, torch.jit.script(debiased)):
+        torch.testing.assert_close(network.attention_map(seen), expected, atol=1e-6, rtol=1e-4)
+
+
+def test_weights_from_before_there_was_a_mean_of_xrays_load(encoder: UniMediImageEncoder) -> None:
+    state = encoder.state_dict()
+    del state["xray_mean"]
+    assert not UniMediImageEncoder(**SMALL).load_state_dict(state).missing_keys
+    assert "xray_mean" not in state
 
 
 def test_attention_map_is_the_mean_over_layers_of_the_joint_softmax(encoder: UniMediImageEncoder) -> None:

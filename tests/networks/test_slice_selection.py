@@ -8,6 +8,7 @@ import torch
 
 from monai_unimedi.networks.blocks.slice_selection import SliceSelector
 from monai_unimedi.networks.blocks.token_masking import hashed_uniform, random_token_mask
+from monai_unimedi.networks.blocks.usual_attention import usual_attention
 
 SEEDS = torch.tensor([3, 2**62 + 5, 3])
 
@@ -31,7 +32,7 @@ def test_uniform_slices_are_evenly_spaced_and_random_ones_follow_the_seed() -> N
     assert chosen[0].tolist() == chosen[2].tolist() != chosen[1].tolist()
 
 
-def usual_attention() -> torch.Tensor:
+def with_a_sink() -> torch.Tensor:
     """(1, 2, 2, 4): a sink in the last slice, a prior of the height beside it."""
     attention = torch.tensor([0.1, 0.2, 0.3, 0.4]).expand(1, 2, 2, 4).clone()
     attention[0, 1, 1, 3] = 4.0
@@ -40,10 +41,10 @@ def usual_attention() -> torch.Tensor:
 
 def test_debiased_attention_is_what_exceeds_the_running_mean_at_its_place() -> None:
     selector = SliceSelector(1, debiased=True, num_places=(2, 2, 4))
-    usual = usual_attention()
+    usual = with_a_sink()
     torch.testing.assert_close(selector.excess(usual), usual, atol=1e-6, rtol=1e-5)  # nothing is known yet
     selector.place_mean.copy_(selector.places(usual)[0])
-    torch.testing.assert_close(selector.usual((2, 2, 4)), usual[0] * 16)
+    torch.testing.assert_close(usual_attention(selector.place_mean, [2, 2, 4]), usual[0] * 16)
     seen = usual.clone()
     seen[0, 0, 1, 1] *= 2
     seen /= seen.sum()
@@ -59,12 +60,13 @@ def test_the_running_mean_serves_any_grid() -> None:
     even = torch.full((3, 6, 4, 8), 1 / 192)
     selector.place_mean.copy_(selector.places(even).mean(0))
     torch.testing.assert_close(selector.place_mean, torch.ones(2, 2, 4))
-    torch.testing.assert_close(selector.usual((5, 3, 7)), torch.ones(5, 3, 7))
+    torch.testing.assert_close(usual_attention(selector.place_mean, [5, 3, 7]), torch.ones(5, 3, 7))
     finer = SliceSelector(1, debiased=True)
     for shape in ((4, 4, 16), (8, 8, 32), (14, 14, 20)):
         attention = torch.rand(2, *shape)
         finer.place_mean.copy_(finer.places(attention).mean(0))
-        torch.testing.assert_close(finer.usual(shape), attention.mean(0) * attention[0].numel())
+        usual = usual_attention(finer.place_mean, list(shape))
+        torch.testing.assert_close(usual, attention.mean(0) * attention[0].numel())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from monai_unimedi.networks.blocks.heads import DistillationHead
+from monai_unimedi.networks.blocks.usual_attention import usual_attention
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 from monai_unimedi.networks.nets.unified_vit import UnifiedViT
 from monai_unimedi.networks.nets.unimedi import UniMedI
@@ -186,7 +187,7 @@ def test_training_moves_the_mean_attention_of_both_towers_where_the_teacher_scor
     assert not model.teacher.selector.place_mean.any()
     model.update_teacher(0.9)
     for tower in (model.student, model.teacher):
-        torch.testing.assert_close(tower.selector.usual(usual.shape), usual * usual.numel())
+        torch.testing.assert_close(usual_attention(tower.selector.place_mean, list(usual.shape)), usual * usual.numel())
 
 
 @pytest.mark.parametrize(("rule", "num_slices"), [("uniform", 2), ("none", 2), ("attention", 0)])

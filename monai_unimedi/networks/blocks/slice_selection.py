@@ -4,17 +4,16 @@
 s_i is the mean of the [CLS] attention over the patches of slice i, the attention being joint over all slices of the
 volume; the k slices with the largest s_i are fed beside the volume, in anatomical order.
 
-A trained [CLS] also attends to the same places in every patient, as to a sink. With ``debiased`` the attention counts
-by how far it exceeds its running mean at that place.
+With ``debiased`` the attention counts by how far it exceeds its running mean at that place (``usual_attention``).
 """
 
 from typing import Tuple
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from monai_unimedi.networks.blocks.token_masking import hashed_uniform
+from monai_unimedi.networks.blocks.usual_attention import above_usual, relative_attention
 
 __all__ = ["SliceSelector"]
 
@@ -59,18 +58,10 @@ class SliceSelector(nn.Module):
         self.debiased = debiased
         self.register_buffer("place_mean", torch.zeros(num_places))
 
-    def usual(self, grid: Tuple[int, int, int]) -> torch.Tensor:
-        """The running mean (gx, gy, S), in multiples of an even attention, at the places of a grid."""
-        return F.interpolate(self.place_mean[None, None], size=grid, mode="nearest-exact")[0, 0]
-
     def excess(self, attention: torch.Tensor) -> torch.Tensor:
         """attention: (B, gx, gy, S), each volume's sums to 1. Returns it as it is, or, ``debiased``, the share of each
         patch in what exceeds the usual."""
-        if not self.debiased:
-            return attention
-        usual = self.usual((attention.shape[1], attention.shape[2], attention.shape[3]))
-        above = (attention * usual.numel() - usual).clamp(min=0.0) + 1e-9  # equal shares where nothing exceeds it
-        return above / above.sum((1, 2, 3), keepdim=True)
+        return above_usual(attention, self.place_mean) if self.debiased else attention
 
     def scores(self, attention: torch.Tensor) -> torch.Tensor:
         """attention: (B, gx, gy, S), on the patches of S slices. Returns ``slice_scores`` (B, S)."""
@@ -79,8 +70,7 @@ class SliceSelector(nn.Module):
     @torch.jit.unused
     def places(self, attention: torch.Tensor) -> torch.Tensor:
         """Attention (B, gx, gy, S) before ``excess``, as what ``place_mean`` is the mean of: (B, *num_places)."""
-        relative = attention[:, None].to(self.place_mean.dtype) * attention[0].numel()
-        return F.interpolate(relative, size=self.place_mean.shape, mode="nearest-exact")[:, 0]
+        return relative_attention(attention, self.place_mean)
 
     def select(self, scores: torch.Tensor, sample_seed: torch.Tensor) -> torch.Tensor:
         """The selected slices, in anatomical order.

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from monai_unimedi.networks.blocks.slice_selection import SliceSelector
+from monai_unimedi.networks.blocks.usual_attention import above_usual, relative_attention
 from monai_unimedi.networks.nets.unified_vit import UnifiedViT
 
 __all__ = ["UniMediImageEncoder"]
@@ -32,11 +33,14 @@ class UniMediImageEncoder(nn.Module):
             weighed in; in volumes each layer's contributions count as shares of their sum. Open.
         score_layers: layers (from 0) whose attention scores the slices; None = all, the paper's.
         joint_softmax: softmax over the patches of all slices together; per slice the scores say nothing.
-        debiased: score slices by the attention that exceeds its running mean at the same place.
+        debiased: attention maps, and the slices' scores, are what exceeds the mean attention at the same place: the
+            running mean of volumes (:class:`SliceSelector`), and ``xray_mean`` (``XrayMeanAttention``).
 
     Raises:
         ValueError: When ``score_layers`` names a layer that is not there, or ``score_weighting`` is unknown.
     """
+
+    xray_mean: torch.Tensor
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class UniMediImageEncoder(nn.Module):
             qk_gain,
         )
         self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased)
+        self.register_buffer("xray_mean", torch.zeros(self.selector.place_mean.shape[:2]))
         self.projection = nn.Linear(hidden_size, embed_dim, bias=False)
         self.every_layer: List[int] = list(range(num_layers))
         self.score_layers: List[int] = _layers(score_layers, num_layers)
@@ -101,14 +106,26 @@ class UniMediImageEncoder(nn.Module):
 
         image: (B, C, X, Y) or (B, C, X, Y, Z), float, intensity in [0, 1]. Each sample sums to 1. Mean over all
         layers for X-rays, over ``score_layers`` for volumes; by ``contribution`` each patch's share of what they add.
-        With ``debiased`` a volume's map is what exceeds the usual one.
+        With ``debiased`` it is what exceeds the usual map.
         """
         if image.dim() == 5:
             return self.selector.excess(self.volume_attention(image))
+        attention = self.xray_attention(image)
+        return above_usual(attention, self.xray_mean) if self.selector.debiased else attention
+
+    @torch.jit.export
+    def xray_attention(self, image: torch.Tensor) -> torch.Tensor:
+        """[CLS] attention (B, gx, gy) on the patches of X-rays (B, C, X, Y), the usual part included; each sums to
+        1."""
         gx, gy = image.shape[2] // self.vit.tokenizer.patch_x, image.shape[3] // self.vit.tokenizer.patch_y
         content, position = self.vit.tokenizer.images(image)
         row = self.vit.class_attention(content + position, 1, self.every_layer, self.score_weighting)
         return self.share(row).reshape(-1, gx, gy)
+
+    @torch.jit.unused
+    def relative_xray_attention(self, image: torch.Tensor) -> torch.Tensor:
+        """What ``xray_mean`` is the mean of: (B, bins, bins), 1 = even, of X-rays (B, C, X, Y)."""
+        return relative_attention(self.xray_attention(image), self.xray_mean)
 
     @torch.jit.export
     def volume_attention(self, image: torch.Tensor) -> torch.Tensor:
@@ -168,6 +185,11 @@ class UniMediImageEncoder(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """image: (B, C, X, Y) or (B, C, X, Y, Z), float, [0, 1]. Returns ``image_embedding`` (B, E), L2-normalised."""
         return self.project(self.features(image))
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *further: Any) -> None:
+        """Weights that were saved before there was a mean of X-rays have none: what is here stays."""
+        state_dict.setdefault(f"{prefix}xray_mean", self.xray_mean)
+        super()._load_from_state_dict(state_dict, prefix, *further)
 
 
 def _layers(score_layers: Any, num_layers: int) -> List[int]:
