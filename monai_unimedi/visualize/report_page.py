@@ -53,7 +53,7 @@ def write_report_page(
         title: heading of the page.
         show_text: show report texts, and a banner that says so; otherwise ids only.
         details: plain settings to list (seed, sizes, versions); ``"phantom": True`` marks phantom data,
-            ``"debiased": True`` volumes whose attention is what exceeds the usual at a place.
+            ``"debiased": True`` attention that is what exceeds the usual at a place.
         num_examples: how many X-rays, CTs and reports to show.
         floors: what the figures must reach, as ``metrics.compare_to_floors`` gives it; none, no such table.
 
