@@ -18,7 +18,7 @@ from .step_profile import StepProfile
 from .step_seed import StepSeed
 from .teacher_update import TeacherUpdate
 from .training_record import TrainingRecord, peak_memory_gb
-from .xray_mean import XrayMeanAttention
+from .xray_usual import XrayUsualAttention
 
 __all__ = [
     "BestModel",
@@ -36,7 +36,7 @@ __all__ = [
     "StepSeed",
     "TeacherUpdate",
     "TrainingRecord",
-    "XrayMeanAttention",
+    "XrayUsualAttention",
     "fingerprint",
     "peak_memory_gb",
     "read_history",

@@ -210,18 +210,18 @@ def test_debiased_maps_are_what_exceeds_the_usual_xray(encoder: UniMediImageEnco
     debiased.load_state_dict(encoder.state_dict())
     usual, seen = torch.rand(4, 1, 48, 48), torch.rand(2, 1, 48, 48)
     torch.testing.assert_close(debiased.attention_map(seen), encoder.attention_map(seen))  # nothing is known yet
-    debiased.xray_mean.copy_(debiased.relative_xray_attention(usual).mean(0))
+    debiased.xray_usual.copy_(debiased.relative_xray_attention(usual).mean(0))
     above = (encoder.attention_map(seen) - encoder.attention_map(usual).mean(0)).clamp(min=0)
     expected = above / above.sum((1, 2), keepdim=True)
     for network in (debiased, torch.jit.script(debiased)):
         torch.testing.assert_close(network.attention_map(seen), expected, atol=1e-6, rtol=1e-4)
 
 
-def test_weights_from_before_there_was_a_mean_of_xrays_load(encoder: UniMediImageEncoder) -> None:
+def test_weights_from_before_xrays_had_a_usual_attention_load(encoder: UniMediImageEncoder) -> None:
     state = encoder.state_dict()
-    del state["xray_mean"]
+    del state["xray_usual"]
     assert not UniMediImageEncoder(**SMALL).load_state_dict(state).missing_keys
-    assert "xray_mean" not in state
+    assert "xray_usual" not in state
 
 
 def test_attention_map_is_the_mean_over_layers_of_the_joint_softmax(encoder: UniMediImageEncoder) -> None:

@@ -293,9 +293,9 @@ def test_bare_tower_takes_a_towers_weights_and_gives_them() -> None:
     source, own = randomised(image_encoder()), network()
     summary = load_encoder_weights(own, source.state_dict())
     assert summary["fresh"] == []
-    assert sorted(summary["left_out"]) == ["projection.weight", "selector.place_mean", "xray_mean"]
+    assert sorted(summary["left_out"]) == ["projection.weight", "selector.place_mean", "xray_usual"]
     summary = load_encoder_weights(image_encoder(), own.state_dict())
-    assert sorted(summary["fresh"]) == ["projection.weight", "selector.place_mean", "xray_mean"]
+    assert sorted(summary["fresh"]) == ["projection.weight", "selector.place_mean", "xray_usual"]
 
 
 def test_branch_chooses_student_or_teacher() -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention above the usual: a trained [CLS] attends to the same places in every patient, as to a sink.
 
-What is usual at a place is the mean over images, in multiples of an even attention, on a grid of bins; the places of
-another grid are the nearest bins. X-rays and volumes alike.
+What is usual at a place is measured over images (a mean, a quartile), in multiples of an even attention, on a grid of
+bins; the places of another grid are the nearest bins. X-rays and volumes alike.
 """
 
 from typing import List
@@ -14,7 +14,7 @@ __all__ = ["above_usual", "relative_attention", "usual_attention"]
 
 
 def relative_attention(attention: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
-    """Attention (B, *grid), each image's sums to 1, as what is averaged into ``bins``: (B, *bins.shape), 1 = even."""
+    """Attention (B, *grid), each image's sums to 1, as what the usual is measured of: (B, *bins.shape), 1 = even."""
     relative = attention[:, None].to(bins.dtype) * attention[0].numel()
     return F.interpolate(relative, size=list(bins.shape), mode="nearest-exact")[:, 0]
 

@@ -33,14 +33,14 @@ class UniMediImageEncoder(nn.Module):
             weighed in; in volumes each layer's contributions count as shares of their sum. Open.
         score_layers: layers (from 0) whose attention scores the slices; None = all, the paper's.
         joint_softmax: softmax over the patches of all slices together; per slice the scores say nothing.
-        debiased: attention maps, and the slices' scores, are what exceeds the mean attention at the same place: the
-            running mean of volumes (:class:`SliceSelector`), and ``xray_mean`` (``XrayMeanAttention``).
+        debiased: attention maps, and the slices' scores, are what exceeds the usual at the same place: the running
+            mean of volumes (:class:`SliceSelector`), in X-rays ``xray_usual`` (``XrayUsualAttention``).
 
     Raises:
         ValueError: When ``score_layers`` names a layer that is not there, or ``score_weighting`` is unknown.
     """
 
-    xray_mean: torch.Tensor
+    xray_usual: torch.Tensor
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class UniMediImageEncoder(nn.Module):
             qk_gain,
         )
         self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased)
-        self.register_buffer("xray_mean", torch.zeros(self.selector.place_mean.shape[:2]))
+        self.register_buffer("xray_usual", torch.zeros(self.selector.place_mean.shape[:2]))
         self.projection = nn.Linear(hidden_size, embed_dim, bias=False)
         self.every_layer: List[int] = list(range(num_layers))
         self.score_layers: List[int] = _layers(score_layers, num_layers)
@@ -111,7 +111,7 @@ class UniMediImageEncoder(nn.Module):
         if image.dim() == 5:
             return self.selector.excess(self.volume_attention(image))
         attention = self.xray_attention(image)
-        return above_usual(attention, self.xray_mean) if self.selector.debiased else attention
+        return above_usual(attention, self.xray_usual) if self.selector.debiased else attention
 
     @torch.jit.export
     def xray_attention(self, image: torch.Tensor) -> torch.Tensor:
@@ -124,8 +124,8 @@ class UniMediImageEncoder(nn.Module):
 
     @torch.jit.unused
     def relative_xray_attention(self, image: torch.Tensor) -> torch.Tensor:
-        """What ``xray_mean`` is the mean of: (B, bins, bins), 1 = even, of X-rays (B, C, X, Y)."""
-        return relative_attention(self.xray_attention(image), self.xray_mean)
+        """What ``xray_usual`` is made of: (B, bins, bins), 1 = even, of X-rays (B, C, X, Y)."""
+        return relative_attention(self.xray_attention(image), self.xray_usual)
 
     @torch.jit.export
     def volume_attention(self, image: torch.Tensor) -> torch.Tensor:
@@ -187,8 +187,8 @@ class UniMediImageEncoder(nn.Module):
         return self.project(self.features(image))
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *further: Any) -> None:
-        """Weights that were saved before there was a mean of X-rays have none: what is here stays."""
-        state_dict.setdefault(f"{prefix}xray_mean", self.xray_mean)
+        """Weights saved before there was a usual attention of X-rays have none: what is here stays."""
+        state_dict.setdefault(f"{prefix}xray_usual", self.xray_usual)
         super()._load_from_state_dict(state_dict, prefix, *further)
 
 
