@@ -5,6 +5,8 @@ s_i is the mean of the [CLS] attention over the patches of slice i, the attentio
 volume; the k slices with the largest s_i are fed beside the volume, in anatomical order.
 
 With ``debiased`` the attention counts by how far it exceeds its running mean at that place (``usual_attention``).
+Where only attended slices are ever fed, [CLS] need not tell them from others: ``num_explored`` of the k are drawn in
+training.
 """
 
 from typing import Tuple
@@ -29,10 +31,13 @@ class SliceSelector(nn.Module):
         rule: ``attention`` (the paper's), or the baselines ``uniform``, ``random``, ``none``.
         reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
         debiased: score by what exceeds the running mean attention at the same place. Open; off by default.
+        num_explored: of the k slices that the rule ``attention`` selects in training, so many are drawn among all
+            others, whatever their scores. Open; the paper's is 0.
         num_places: bins (X, Y, Z) of that running mean; those of any grid are the nearest.
 
     Raises:
-        ValueError: When ``rule`` or ``reduction`` is unknown, or ``num_selected_slices`` is negative.
+        ValueError: When ``rule`` or ``reduction`` is unknown, ``num_selected_slices`` is negative, or ``num_explored``
+            is not from 0 to k.
     """
 
     place_mean: torch.Tensor
@@ -43,6 +48,7 @@ class SliceSelector(nn.Module):
         rule: str = "attention",
         reduction: str = "mean",
         debiased: bool = False,
+        num_explored: int = 0,
         num_places: Tuple[int, int, int] = (16, 16, 32),
     ) -> None:
         super().__init__()
@@ -53,6 +59,11 @@ class SliceSelector(nn.Module):
         if num_selected_slices < 0:
             raise ValueError(f"num_selected_slices must be 0 or more, got {num_selected_slices}.")
         self.num_selected_slices = 0 if rule == "none" else num_selected_slices
+        if rule == "attention" and not 0 <= num_explored <= num_selected_slices:
+            raise ValueError(
+                f"num_explored_slices must be from 0 to num_selected_slices, {num_selected_slices}, got {num_explored}."
+            )
+        self.num_explored = num_explored
         self.rule = rule
         self.reduction = reduction
         self.debiased = debiased
@@ -72,12 +83,13 @@ class SliceSelector(nn.Module):
         """Attention (B, gx, gy, S) before ``excess``, as what ``place_mean`` is the mean of: (B, *num_places)."""
         return relative_attention(attention, self.place_mean)
 
-    def select(self, scores: torch.Tensor, sample_seed: torch.Tensor) -> torch.Tensor:
+    def select(self, scores: torch.Tensor, sample_seed: torch.Tensor, explores: bool = False) -> torch.Tensor:
         """The selected slices, in anatomical order.
 
         Args:
             scores: (B, S), float.
-            sample_seed: (B,), int64; read by the rule ``random`` alone.
+            sample_seed: (B,), int64; read by the rule ``random``, and to explore.
+            explores: whether ``num_explored`` of them are drawn.
 
         Returns:
             ``slice_indices`` (B, k), int64.
@@ -96,4 +108,7 @@ class SliceSelector(nn.Module):
         if self.rule == "uniform":
             step = (torch.arange(k, device=scores.device) * 2 + 1) * num_slices // max(2 * k, 1)
             return step[None].expand(scores.shape[0], -1)
+        if self.rule == "attention" and explores and self.num_explored > 0:
+            attended = scores.topk(k - self.num_explored, dim=1)[1]
+            scores = hashed_uniform(sample_seed, num_slices, 1).scatter(1, attended, 1.0)  # all others are below 1
         return scores.topk(k, dim=1)[1].sort(1)[0]

@@ -28,6 +28,7 @@ class UniMediImageEncoder(nn.Module):
         embed_dim: size E of the joint space.
         num_selected_slices: k slices fed beside a volume. Open in the paper.
         slice_rule: ``attention`` (the paper's), ``uniform``, ``random`` or ``none``.
+        num_explored_slices: of the k slices by ``attention``, so many are drawn at random in training. Open.
         score_reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
         score_weighting: ``attention`` (the paper's), or ``contribution``: what each patch adds to [CLS], its value
             weighed in; in volumes each layer's contributions count as shares of their sum. Open.
@@ -64,6 +65,7 @@ class UniMediImageEncoder(nn.Module):
         score_layers: Optional[Sequence[int]] = None,
         joint_softmax: bool = True,
         debiased: bool = False,
+        num_explored_slices: int = 0,
     ) -> None:
         super().__init__()
         self.vit = UnifiedViT(
@@ -80,7 +82,7 @@ class UniMediImageEncoder(nn.Module):
             norm_eps,
             qk_gain,
         )
-        self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased)
+        self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased, num_explored_slices)
         self.register_buffer("xray_usual", torch.zeros(self.selector.place_mean.shape[:2]))
         self.projection = nn.Linear(hidden_size, embed_dim, bias=False)
         self.every_layer: List[int] = list(range(num_layers))
@@ -159,7 +161,8 @@ class UniMediImageEncoder(nn.Module):
         Args:
             image: (B, C, X, Y) or (B, C, X, Y, Z).
             slice_scores: (B, S) scores to use instead of this network's own.
-            sample_seed: (B,), int64, for the rule ``random``; zeros when absent.
+            sample_seed: (B,), int64, for the rule ``random``; zeros when absent. With it, in training, the network
+                explores.
         """
         if image.dim() == 4 or self.selector.num_selected_slices == 0:
             return None
@@ -168,9 +171,10 @@ class UniMediImageEncoder(nn.Module):
                 slice_scores = self.slice_scores(image)
             else:
                 slice_scores = torch.zeros(image.shape[0], image.shape[4], device=image.device)
+        explores = self.training and sample_seed is not None
         if sample_seed is None:
             sample_seed = torch.zeros(image.shape[0], dtype=torch.int64, device=image.device)
-        return self.selector.select(slice_scores, sample_seed)
+        return self.selector.select(slice_scores, sample_seed, explores)
 
     @torch.jit.export
     def features(self, image: torch.Tensor) -> torch.Tensor:
