@@ -192,6 +192,17 @@ def test_no_layers_contributions_outweigh_the_others_in_volumes(encoder: UniMedi
     torch.testing.assert_close(weighed.attention_map(volume), expected)
 
 
+def test_only_a_training_with_seeds_explores_slices() -> None:
+    explorer = UniMediImageEncoder(**{**SMALL, "num_selected_slices": 2}, explored_share=1.0)
+    volume, seeds = torch.rand(4, 1, 48, 48, 8), torch.arange(4)
+    scores = torch.arange(8.0).expand(4, -1)
+    best = torch.tensor([6, 7]).expand(4, -1)
+    for network in (explorer, torch.jit.script(explorer)):
+        assert not torch.equal(network.train().select_slices(volume, scores, seeds), best)
+        assert torch.equal(network.select_slices(volume, scores, None), best)
+        assert torch.equal(network.eval().select_slices(volume, scores, seeds), best)
+
+
 def test_debiased_maps_are_what_exceeds_the_usual_volume(encoder: UniMediImageEncoder) -> None:
     debiased = UniMediImageEncoder(**SMALL, debiased=True).eval()
     debiased.load_state_dict(encoder.state_dict())

@@ -32,6 +32,18 @@ def test_uniform_slices_are_evenly_spaced_and_random_ones_follow_the_seed() -> N
     assert chosen[0].tolist() == chosen[2].tolist() != chosen[1].tolist()
 
 
+def test_some_slices_are_explored_and_the_best_stay() -> None:
+    scores = torch.arange(16.0).expand(2000, -1)
+    selector = SliceSelector(4, explored_share=0.5)
+    chosen = selector.select(scores, torch.arange(2000), True)
+    assert chosen[:, 2:].eq(torch.tensor([14, 15])).all() and (chosen.diff(dim=1) > 0).all()
+    counts = chosen[:, :2].flatten().bincount(minlength=14)
+    assert len(counts) == 14 and 220 < counts.min() <= counts.max() < 350  # 286 of each are expected
+    assert selector.select(scores, torch.arange(2000), False).eq(torch.tensor([12, 13, 14, 15])).all()
+    assert torch.equal(chosen, selector.select(scores, torch.arange(2000), True))
+    assert [SliceSelector(k, explored_share=0.5).num_explored for k in (0, 1, 2, 8)] == [0, 0, 1, 4]
+
+
 def with_a_sink() -> torch.Tensor:
     """(1, 2, 2, 4): a sink in the last slice, a prior of the height beside it."""
     attention = torch.tensor([0.1, 0.2, 0.3, 0.4]).expand(1, 2, 2, 4).clone()
@@ -74,6 +86,8 @@ def test_the_running_mean_serves_any_grid() -> None:
     [
         ({"rule": "best"}, "slice_rule"),
         ({"reduction": "sum"}, "score_reduction"),
+        ({"explored_share": 1.5}, "explored_share must be from 0 to 1, got 1.5"),
+        ({"explored_share": -0.1}, "explored_share must be from 0 to 1"),
         ({"num_selected_slices": -1}, "0 or"),
     ],
 )

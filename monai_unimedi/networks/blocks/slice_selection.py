@@ -5,8 +5,8 @@ s_i is the mean of the [CLS] attention over the patches of slice i, the attentio
 volume; the k slices with the largest s_i are fed beside the volume, in anatomical order.
 
 With ``debiased`` the attention counts by how far it exceeds its running mean at that place (``usual_attention``).
-Where only attended slices are ever fed, [CLS] need not tell them from others: ``num_explored`` of the k are drawn in
-training.
+Where only attended slices are ever fed, [CLS] need not tell them from others: an ``explored_share`` of the k are drawn
+in training.
 """
 
 from typing import Tuple
@@ -31,13 +31,13 @@ class SliceSelector(nn.Module):
         rule: ``attention`` (the paper's), or the baselines ``uniform``, ``random``, ``none``.
         reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
         debiased: score by what exceeds the running mean attention at the same place. Open; off by default.
-        num_explored: of the k slices that the rule ``attention`` selects in training, so many are drawn among all
-            others, whatever their scores. Open; the paper's is 0.
+        explored_share: of the k slices that the rule ``attention`` selects in training, this share, rounded down, is
+            drawn among all others, whatever their scores. Open; the paper's is 0.
         num_places: bins (X, Y, Z) of that running mean; those of any grid are the nearest.
 
     Raises:
-        ValueError: When ``rule`` or ``reduction`` is unknown, ``num_selected_slices`` is negative, or ``num_explored``
-            is not from 0 to k.
+        ValueError: When ``rule`` or ``reduction`` is unknown, ``num_selected_slices`` is negative, or
+            ``explored_share`` is not from 0 to 1.
     """
 
     place_mean: torch.Tensor
@@ -48,7 +48,7 @@ class SliceSelector(nn.Module):
         rule: str = "attention",
         reduction: str = "mean",
         debiased: bool = False,
-        num_explored: int = 0,
+        explored_share: float = 0.0,
         num_places: Tuple[int, int, int] = (16, 16, 32),
     ) -> None:
         super().__init__()
@@ -59,11 +59,9 @@ class SliceSelector(nn.Module):
         if num_selected_slices < 0:
             raise ValueError(f"num_selected_slices must be 0 or more, got {num_selected_slices}.")
         self.num_selected_slices = 0 if rule == "none" else num_selected_slices
-        if rule == "attention" and not 0 <= num_explored <= num_selected_slices:
-            raise ValueError(
-                f"num_explored_slices must be from 0 to num_selected_slices, {num_selected_slices}, got {num_explored}."
-            )
-        self.num_explored = num_explored
+        if not 0.0 <= explored_share <= 1.0:
+            raise ValueError(f"explored_share must be from 0 to 1, got {explored_share}.")
+        self.num_explored = int(explored_share * num_selected_slices) if rule == "attention" else 0
         self.rule = rule
         self.reduction = reduction
         self.debiased = debiased
@@ -89,7 +87,7 @@ class SliceSelector(nn.Module):
         Args:
             scores: (B, S), float.
             sample_seed: (B,), int64; read by the rule ``random``, and to explore.
-            explores: whether ``num_explored`` of them are drawn.
+            explores: whether the ``explored_share`` of them is drawn.
 
         Returns:
             ``slice_indices`` (B, k), int64.
@@ -108,7 +106,7 @@ class SliceSelector(nn.Module):
         if self.rule == "uniform":
             step = (torch.arange(k, device=scores.device) * 2 + 1) * num_slices // max(2 * k, 1)
             return step[None].expand(scores.shape[0], -1)
-        if self.rule == "attention" and explores and self.num_explored > 0:
+        if explores and self.num_explored > 0:
             attended = scores.topk(k - self.num_explored, dim=1)[1]
             scores = hashed_uniform(sample_seed, num_slices, 1).scatter(1, attended, 1.0)  # all others are below 1
         return scores.topk(k, dim=1)[1].sort(1)[0]

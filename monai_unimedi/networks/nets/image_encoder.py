@@ -28,7 +28,7 @@ class UniMediImageEncoder(nn.Module):
         embed_dim: size E of the joint space.
         num_selected_slices: k slices fed beside a volume. Open in the paper.
         slice_rule: ``attention`` (the paper's), ``uniform``, ``random`` or ``none``.
-        num_explored_slices: of the k slices by ``attention``, so many are drawn at random in training. Open.
+        explored_share: this share of the k slices by ``attention`` is drawn at random in training. Open.
         score_reduction: ``mean`` (the paper's) or ``max`` over the patches of a slice.
         score_weighting: ``attention`` (the paper's), or ``contribution``: what each patch adds to [CLS], its value
             weighed in; in volumes each layer's contributions count as shares of their sum. Open.
@@ -65,7 +65,7 @@ class UniMediImageEncoder(nn.Module):
         score_layers: Optional[Sequence[int]] = None,
         joint_softmax: bool = True,
         debiased: bool = False,
-        num_explored_slices: int = 0,
+        explored_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.vit = UnifiedViT(
@@ -82,7 +82,7 @@ class UniMediImageEncoder(nn.Module):
             norm_eps,
             qk_gain,
         )
-        self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased, num_explored_slices)
+        self.selector = SliceSelector(num_selected_slices, slice_rule, score_reduction, debiased, explored_share)
         self.register_buffer("xray_usual", torch.zeros(self.selector.place_mean.shape[:2]))
         self.projection = nn.Linear(hidden_size, embed_dim, bias=False)
         self.every_layer: List[int] = list(range(num_layers))
