@@ -67,6 +67,7 @@ QUESTIONS: dict[str, dict[str, str]] = {  # the choices of each question, by nam
     "mask ratio": {"0.25": "mask ratio 0.25", "0.5": REFERENCE, "0.75": "mask ratio 0.75"},
     "view contrasted": {"whole": REFERENCE, "masked": "masked view contrasted"},
     "hidden tokens": {"mask tokens": REFERENCE, "left out, predicted": "visible tokens only"},
+    "slices drawn in training": {"half": REFERENCE, "none (the paper's)": "no slice explored"},
     "a patch's score": {"contribution": REFERENCE, "attention (the paper's)": "attention alone as score"},
     "a slice's score": {"mean": REFERENCE, "maximum": "maximum of a slice"},
     "attention scored": {"above its mean at the place": REFERENCE, "all (the paper's)": "scores not debiased"},

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,15 @@ def test_page_is_filled_between_its_markers_and_again(tmp_path: Path, repository
     assert page.read_text(encoding="utf-8") == once
     with pytest.raises(ValueError, match="must have the markers <!-- probes -->"):
         make_evidence.fill("a page", "probes", "a table")
+
+
+def test_what_the_readme_says_it_shows_is_a_cell_of_the_tables(repository: Path) -> None:
+    readme = (repository / "README.md").read_text(encoding="utf-8")
+    page = (repository / "docs" / "evidence.md").read_text(encoding="utf-8")
+    claims = readme.split("## What it shows")[1].split("\n## ")[0]
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("|")]
+    cells = {part.strip(" *+-") for row in rows for cell in row for part in cell.split("<br>")}
+    said = re.findall(r"\d\.\d\d ± \d\.\d\d", claims)
+    assert len(said) > 10
+    assert [figure for figure in said if figure not in cells] == []
+    assert not re.findall(r"\d\.\d\d(?! ±)(?!\d)", re.sub(r"\d\.\d\d ± \d\.\d\d", "", claims))
