@@ -188,6 +188,7 @@ def test_every_value_at_the_top_is_compared_at_a_resume_or_may_change() -> None:
 
 def test_configs_agree_on_sizes_tower_and_preprocessing() -> None:
     train, evaluate, inference = config("train"), config("evaluate"), config("inference")
+    assert train["network_def"].pop("explored_share") == "@explored_share"  # of training alone
     for name in ("sizes", "network_def", *train["sizes"]):
         assert train[name] == evaluate[name] == inference[name], name
     for source, chain in (("2d", "xray_transforms"), ("3d", "ct_transforms")):
