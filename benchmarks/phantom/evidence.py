@@ -89,8 +89,8 @@ QUESTIONS: dict[str, dict[str, str]] = {  # the choices of each question, by nam
 }
 COMPONENTS = {
     "slices": "no slices",
-    "attentive, not random slices": "random slices",
-    "attentive, not uniform slices": "uniform slices",
+    "half of them attended, not all random": "random slices",
+    "half of them attended, not all uniform": "uniform slices",
     "self-distillation": "no distillation",
     "both dimensions in one encoder": SEPARATE,
 }

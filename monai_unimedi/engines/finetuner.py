@@ -12,7 +12,8 @@ from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 
-from ..precision import autocast_dtype
+from monai_unimedi.precision import autocast_dtype
+
 from .batch import plain
 from .resumable import ResumableTrainer
 

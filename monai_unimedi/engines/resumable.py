@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
-from ..precision import autocast_dtype
+from monai_unimedi.precision import autocast_dtype
+
 from .accumulation import AccumulatingTrainer
 from .batch import check_finite
 from .distributed import check_joined, mean_over_ranks

@@ -54,4 +54,3 @@ class XrayUsualAttention:
     def _set(self) -> None:
         if self._maps:
             self.image_encoder.xray_usual.copy_(torch.stack(self._maps).quantile(self.quantile, 0))
-        self._maps = []

@@ -35,12 +35,14 @@ def test_uniform_slices_are_evenly_spaced_and_random_ones_follow_the_seed() -> N
 def test_some_slices_are_explored_and_the_best_stay() -> None:
     scores = torch.arange(16.0).expand(2000, -1)
     selector = SliceSelector(4, explored_share=0.5)
-    chosen = selector.select(scores, torch.arange(2000), True)
+    chosen = selector.select(scores, torch.arange(2000))
     assert chosen[:, 2:].eq(torch.tensor([14, 15])).all() and (chosen.diff(dim=1) > 0).all()
     counts = chosen[:, :2].flatten().bincount(minlength=14)
     assert len(counts) == 14 and 220 < counts.min() <= counts.max() < 350  # 286 of each are expected
-    assert selector.select(scores, torch.arange(2000), False).eq(torch.tensor([12, 13, 14, 15])).all()
-    assert torch.equal(chosen, selector.select(scores, torch.arange(2000), True))
+    assert torch.equal(chosen, selector.select(scores, torch.arange(2000)))
+    best = torch.tensor([12, 13, 14, 15])
+    assert selector.select(scores, None).eq(best).all()
+    assert selector.eval().select(scores, torch.arange(2000)).eq(best).all()
     assert [SliceSelector(k, explored_share=0.5).num_explored for k in (0, 1, 2, 8)] == [0, 0, 1, 4]
 
 

@@ -9,7 +9,7 @@ Where only attended slices are ever fed, [CLS] need not tell them from others: a
 in training.
 """
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import nn
@@ -81,13 +81,13 @@ class SliceSelector(nn.Module):
         """Attention (B, gx, gy, S) before ``excess``, as what ``place_mean`` is the mean of: (B, *num_places)."""
         return relative_attention(attention, self.place_mean)
 
-    def select(self, scores: torch.Tensor, sample_seed: torch.Tensor, explores: bool = False) -> torch.Tensor:
+    def select(self, scores: torch.Tensor, sample_seed: Optional[torch.Tensor]) -> torch.Tensor:
         """The selected slices, in anatomical order.
 
         Args:
             scores: (B, S), float.
-            sample_seed: (B,), int64; read by the rule ``random``, and to explore.
-            explores: whether the ``explored_share`` of them is drawn.
+            sample_seed: (B,), int64; the rule ``random`` draws from it, zeros when absent. With it the selector, in
+                training, explores.
 
         Returns:
             ``slice_indices`` (B, k), int64.
@@ -102,11 +102,13 @@ class SliceSelector(nn.Module):
                 "lower num_selected_slices or use deeper volumes."
             )
         if self.rule == "random":
+            if sample_seed is None:
+                sample_seed = torch.zeros(scores.shape[0], dtype=torch.int64, device=scores.device)
             scores = hashed_uniform(sample_seed, num_slices, 1).to(scores.dtype)
         if self.rule == "uniform":
             step = (torch.arange(k, device=scores.device) * 2 + 1) * num_slices // max(2 * k, 1)
             return step[None].expand(scores.shape[0], -1)
-        if explores and self.num_explored > 0:
+        if self.training and self.num_explored > 0 and sample_seed is not None:
             attended = scores.topk(k - self.num_explored, dim=1)[1]
             scores = hashed_uniform(sample_seed, num_slices, 1).scatter(1, attended, 1.0)  # all others are below 1
         return scores.topk(k, dim=1)[1].sort(1)[0]

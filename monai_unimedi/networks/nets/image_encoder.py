@@ -161,8 +161,7 @@ class UniMediImageEncoder(nn.Module):
         Args:
             image: (B, C, X, Y) or (B, C, X, Y, Z).
             slice_scores: (B, S) scores to use instead of this network's own.
-            sample_seed: (B,), int64, for the rule ``random``; zeros when absent. With it, in training, the network
-                explores.
+            sample_seed: (B,), int64, as :meth:`SliceSelector.select` has it.
         """
         if image.dim() == 4 or self.selector.num_selected_slices == 0:
             return None
@@ -171,10 +170,7 @@ class UniMediImageEncoder(nn.Module):
                 slice_scores = self.slice_scores(image)
             else:
                 slice_scores = torch.zeros(image.shape[0], image.shape[4], device=image.device)
-        explores = self.training and sample_seed is not None
-        if sample_seed is None:
-            sample_seed = torch.zeros(image.shape[0], dtype=torch.int64, device=image.device)
-        return self.selector.select(slice_scores, sample_seed, explores)
+        return self.selector.select(slice_scores, sample_seed)
 
     @torch.jit.export
     def features(self, image: torch.Tensor) -> torch.Tensor:
