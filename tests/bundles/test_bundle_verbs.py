@@ -15,7 +15,7 @@ import jsonschema
 import monai.bundle
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
+from monai.bundle import ConfigParser, ckpt_export, verify_net_in_out
 
 import monai_unimedi
 from tests.bundles.conftest import CONFIGS, SIZES, TINY, Bundle
@@ -89,16 +89,6 @@ def test_load_gives_the_trained_tower(trained: Bundle, tmp_path: Path, monkeypat
     assert all(torch.equal(loaded[name], stored[name]) for name in stored)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pretrain"]
     assert sorted(path.name for path in copy.iterdir()) == ["configs", "models"]
-
-
-def test_training_elsewhere_stops_before_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    workflow = ConfigWorkflow(config_file=str(CONFIGS / "train.json"), workflow_type="train", logging_file=False)
-    workflow.initialize()
-    with pytest.raises(RuntimeError) as error:
-        workflow.run()
-    assert "give --bundle_root" in str(error.value.__cause__)
-    assert not list(tmp_path.iterdir())
 
 
 def test_command_runs_from_another_folder_with_mlflow(trained: Bundle, tmp_path: Path) -> None:
