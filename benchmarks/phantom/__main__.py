@@ -8,13 +8,14 @@
     python -m benchmarks.phantom --segmentation --seeds 0   # then masks from their encoders, and from scratch
 
 A row is a set of options of the pre-training bundle (``rows.json``); a run is a row with a seed. It computes on one
-thread, so that its figures are the same on any number of cores; there are as many runs at a time as cores. Runs that
-``results.csv`` lists are not done again, one that was killed goes on where it was. Each finished run adds its figures
-to the file, with the commit; ``tables.md`` is made of it. ``--evaluate_again`` judges the runs whose folders are there
-by the evaluation as it is now. ``--segmentation`` trains masks with 1, 10 and 100 % of the labels from the encoders of
-the rows full, no slices, no distillation and supervised, and from scratch, into ``segmentation.csv``. ``--guard``
-compares the row ``full`` with older results, seed by seed, and ends with 1 where the mean of a main figure fell by
-more than 0.02. ``docs/make_evidence.py`` makes the page of the results.
+thread, so that its figures are the same on any number of cores; there are as many runs at a time as cores. It trains in
+bfloat16 on CPUs with units for that and in float32 on others, as the bundle does, and a difference is taken between
+runs of one precision. Runs that ``results.csv`` lists are not done again, one that was killed goes on where it was.
+Each finished run adds its figures to the file, with the commit; ``tables.md`` is made of it. ``--evaluate_again``
+judges the runs whose folders are there by the evaluation as it is now. ``--segmentation`` trains masks with 1, 10 and
+100 % of the labels from the encoders of the rows full, no slices, no distillation and supervised, and from scratch,
+into ``segmentation.csv``. ``--guard`` compares the row ``full`` with older results, seed by seed, and ends with 1 where
+the mean of a main figure fell by more than 0.02. ``docs/make_evidence.py`` makes the page of the results.
 """
 
 from __future__ import annotations
@@ -30,7 +31,19 @@ from pathlib import Path
 from benchmarks.bundle_command import REPOSITORY
 from benchmarks.phantom import segmentation
 from benchmarks.phantom.results import append, done, read, replace
-from benchmarks.phantom.runs import BUDGETS, ROWS, SECONDS, Run, commit, evaluate, make_phantoms, planned, train
+from benchmarks.phantom.runs import (
+    BUDGETS,
+    PRECISIONS,
+    ROWS,
+    SECONDS,
+    Run,
+    commit,
+    evaluate,
+    make_phantoms,
+    planned,
+    precision_here,
+    train,
+)
 from benchmarks.phantom.tables import falls, table
 
 HERE = Path(__file__).parent
@@ -40,10 +53,11 @@ def main(words: list[str] | None = None) -> int:
     """Runs what is missing, writes the table, guards; the exit status."""
     options = parse(words)
     names = options.rows or [name for name, row in ROWS.items() if row["tier"] in options.tiers]
-    runs = planned(names, options.seeds, options.budget)
+    runs = planned(names, options.seeds, options.budget, options.precision)
     finished = done(read(options.results))
     missing = [run for run in runs if run not in finished]
-    seconds = [spent for run, spent in finished.items() if run.budget == options.budget]
+    kind = (options.budget, options.precision)
+    seconds = [spent for run, spent in finished.items() if (run.budget, run.precision) == kind]
     each = statistics.median(seconds) if seconds else SECONDS[options.budget]
     left = estimate(missing, each / options.jobs)
     print(f"{len(runs) - len(missing)} of {len(runs)} runs are done; the others take about {left}")
@@ -73,6 +87,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     add("--rows", nargs="+", choices=list(ROWS), metavar="ROW", help=f"these rows alone, of: {', '.join(ROWS)}")
     add("--seeds", type=int, nargs="+", help="default: 0 1 2; 0 for the budget smoke")
     add("--budget", choices=list(BUDGETS), default="demo")
+    add("--precision", choices=PRECISIONS, default=precision_here(), help="of training (default: this machine's)")
     add("--output", type=Path, default=REPOSITORY / "output" / "evidence", help="folder of the runs")
     add("--results", type=Path, help="default: results.csv beside this file; in the output folder for smoke")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, each on one core (default: all cores)")

@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks.phantom.evidence import MISSING, gained, markdown, mean, shown
 from benchmarks.phantom.results import Results
 from benchmarks.phantom.segmentation import SCRATCH
-from benchmarks.phantom.tables import REFERENCE, Cell, difference, of_row
+from benchmarks.phantom.tables import REFERENCE, Found, difference, of_row
 
 __all__ = ["asked_table", "best_rival"]
 
 RIVALS = ("random", "uniform", "centre", "constant", "entropy")
 DIMENSIONS = {"2d": "X-ray", "3d": "CT"}
 MARGIN = 0.15
-Found = Mapping[int, Cell]
 Line = tuple[str, str, bool | None]  # asked, measured, holds; None where a run is missing
 
 

@@ -12,8 +12,8 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.phantom.results import Results
-from benchmarks.phantom.runs import ROWS, Run
-from benchmarks.phantom.tables import REFERENCE, Cell, difference, of_row
+from benchmarks.phantom.runs import ROWS
+from benchmarks.phantom.tables import REFERENCE, Found, difference, of_row
 
 __all__ = [
     "BASELINES",
@@ -110,16 +110,16 @@ def is_possible(row: str, figure: str) -> bool:
     return dimensions(figure) <= set(ROWS[row].get("sources", ("2d", "3d")))
 
 
-def cells(lines: Results, row: str, budget: str, figure: str) -> dict[int, Cell]:
-    """A figure by seed; of the two separate encoders each dimension's own, and nothing across."""
+def cells(lines: Results, row: str, budget: str, figure: str) -> Found:
+    """A figure by seed and precision; of the two separate encoders each dimension's own, and nothing across."""
     if row != SEPARATE:
         return of_row(lines, row, budget, figure)
     found = dimensions(figure)
     return of_row(lines, BOTH["3d" in found], budget, figure) if is_possible(row, figure) else {}
 
 
-def mean(found: Mapping[int, Cell]) -> tuple[float, float] | None:
-    """Over seeds, and half of the 95 % interval over seeds and cases; None without a run."""
+def mean(found: Found) -> tuple[float, float] | None:
+    """Over runs, and half of the 95 % interval over seeds and cases; None without a run."""
     if not found:
         return None
     values, of_cases = (
@@ -130,13 +130,13 @@ def mean(found: Mapping[int, Cell]) -> tuple[float, float] | None:
     return statistics.mean(values), 1.96 * math.sqrt(of_cases + of_seeds)
 
 
-def shown(found: Mapping[int, Cell]) -> str:
+def shown(found: Found) -> str:
     """``0.61 ± 0.04``."""
     value = mean(found)
     return MISSING if value is None else f"{value[0]:.2f} ± {value[1]:.2f}"
 
 
-def gained(one: Mapping[int, Cell], other: Mapping[int, Cell]) -> str:
+def gained(one: Found, other: Found) -> str:
     """``+0.03 ± 0.05``; bold where the interval leaves 0 out."""
     gain = difference(one, other)
     if gain is None:
@@ -152,10 +152,10 @@ def rows(lines: Results, names: Sequence[str], budget: str, figures: Mapping[str
         found = {figure: cells(lines, name, budget, path) for figure, path in figures.items()}
         text = [_with_gain(lines, name, budget, figures[figure], own) for figure, own in found.items()]
         body.append([name, str(max(map(len, found.values()))), *text])
-    return markdown(["row", "seeds", *figures], body)
+    return markdown(["row", "runs", *figures], body)
 
 
-def _with_gain(lines: Results, name: str, budget: str, figure: str, own: Mapping[int, Cell]) -> str:
+def _with_gain(lines: Results, name: str, budget: str, figure: str, own: Found) -> str:
     if not is_possible(name, figure):
         return NONE
     if name == REFERENCE or not own:
@@ -169,12 +169,12 @@ def questions(lines: Results, budget: str, figures: Mapping[str, str] = SHORT) -
     for question, choices in QUESTIONS.items():
         for choice, name in choices.items():
             found = {path: cells(lines, name, budget, path) for path in figures.values()}
-            seeds = str(max(map(len, found.values())))
+            count = str(max(map(len, found.values())))
             full = {path: cells(lines, REFERENCE, budget, path) for path in found}
             is_full = name == REFERENCE
             text = [shown(own) if is_full else gained(own, full[path]) for path, own in found.items()]
-            body.append([question, f"{choice} (ships)" if is_full else choice, seeds, *text])
-    return markdown(["open value", "choice", "seeds", *figures], body)
+            body.append([question, f"{choice} (ships)" if is_full else choice, count, *text])
+    return markdown(["open value", "choice", "runs", *figures], body)
 
 
 def components(lines: Results, budget: str, figures: Mapping[str, str] = SHORT) -> str:
@@ -185,7 +185,7 @@ def components(lines: Results, budget: str, figures: Mapping[str, str] = SHORT) 
         full = {path: cells(lines, REFERENCE, budget, path) for path in own}
         gains = [gained(full[path], found) if is_possible(without, path) else NONE for path, found in own.items()]
         body.append([part, str(max(map(len, own.values()))), *gains])
-    return markdown(["part", "seeds", *figures], body)
+    return markdown(["part", "runs", *figures], body)
 
 
 def against(
@@ -225,9 +225,9 @@ def by_finding(lines: Results, budget: str, findings: Sequence[str], row: str = 
 
 
 def missing_runs(lines: Results, names: Sequence[str], seeds: Sequence[int], budget: str) -> str:
-    """One sentence on what is still to be run."""
-    known = {Run(line["row"], int(line["seed"]), line["budget"]) for line in lines}
-    wanted = {name: [seed for seed in seeds if Run(name, seed, budget) not in known] for name in names if name in ROWS}
+    """One sentence on what is still to be run, in either precision."""
+    known = {(line["row"], int(line["seed"])) for line in lines if line["budget"] == budget}
+    wanted = {name: [seed for seed in seeds if (name, seed) not in known] for name in names if name in ROWS}
     left = [f"{name} (seed {', '.join(map(str, found))})" for name, found in wanted.items() if found]
     return (
         f"Not run yet at the budget {budget}: {'; '.join(left)}."

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bundle_command import REPOSITORY, run_bundle
+from benchmarks.phantom import runs
 from benchmarks.phantom.results import append, read
 from benchmarks.phantom.runs import BUDGETS, ROWS, THREADS, Run, commit, figures_of, make_phantoms, train
 
 __all__ = ["RESULTS", "SHOWN", "main"]
 
 HERE = Path(__file__).parent
+KEY = ("row", "seed", "budget", "precision", "steps")
 RESULTS = HERE / "over_training.csv"
 SHOWN = (
     *(f"slice_selection.{subset}.{name}.hit@1" for subset in ("all", "small") for name in ("attention", "random")),
@@ -49,7 +51,7 @@ def main(words: list[str] | None = None) -> None:
     output = options.output.resolve()
     make_phantoms(output, options.budget)
     for row in options.rows:
-        follow(Run(row, options.seed, options.budget), output, options.results)
+        follow(Run(row, options.seed, options.budget, runs.precision_here()), output, options.results)
 
 
 def follow(run: Run, output: Path, results: Path) -> None:
@@ -57,10 +59,10 @@ def follow(run: Run, output: Path, results: Path) -> None:
     version = commit()
     steps = train(run, output, (str(HERE / "each_epoch.json"),))
     epochs = dict(_epochs(run.folder(output)))
-    known = {(line["row"], line["seed"], line["budget"], line["steps"]) for line in read(results)}
+    known = {tuple(line[key] for key in KEY) for line in read(results)}
     for epoch, weights in sorted(epochs.items()):
         step, start = round(steps * epoch / max(epochs)), time.monotonic()
-        if (run.row, str(run.seed), run.budget, str(step)) not in known:
+        if (run.row, str(run.seed), run.budget, run.precision, str(step)) not in known:
             found = dict(figures_of(judge(run, output, epoch, weights)))
             shown = {name: found[name] for name in SHOWN if name in found}
             append(results, run, shown, step, time.monotonic() - start, version)

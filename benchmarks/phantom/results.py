@@ -13,7 +13,10 @@ from benchmarks.phantom.runs import Run, figures_of
 
 __all__ = ["COLUMNS", "Results", "append", "done", "read", "replace"]
 
-COLUMNS = ("row", "seed", "budget", "steps", "seconds", "commit", "figure", "value", "low", "high", "count")
+COLUMNS = (
+    *("row", "seed", "budget", "precision", "steps", "seconds", "commit"),
+    *("figure", "value", "low", "high", "count"),
+)
 Results = list[dict[str, str]]
 _LOCK = threading.Lock()
 
@@ -67,7 +70,7 @@ def replace(path: Path, run: Run, metrics: Mapping[str, Any], commit: str) -> No
 
 
 def _lines(run: Run, metrics: Mapping[str, Any], steps: str, seconds: str, commit: str) -> list[tuple[str, ...]]:
-    shared = (run.row, str(run.seed), run.budget, steps, seconds, commit)
+    shared = (run.row, str(run.seed), run.budget, run.precision, steps, seconds, commit)
     return [
         (*shared, name, *(f"{figure[key]:.5g}" for key in ("value", "low", "high")), str(figure["count"]))
         for name, figure in figures_of(metrics)
@@ -75,4 +78,4 @@ def _lines(run: Run, metrics: Mapping[str, Any], steps: str, seconds: str, commi
 
 
 def _run_of(line: Mapping[str, str]) -> Run:
-    return Run(line["row"], int(line["seed"]), line["budget"])
+    return Run(line["row"], int(line["seed"]), line["budget"], line["precision"])

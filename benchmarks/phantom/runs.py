@@ -11,8 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bundle_command import REPOSITORY, run_bundle
+from monai_unimedi.precision import has_bfloat16_units
 
-__all__ = ["BUDGETS", "ROWS", "THREADS", "Run", "commit", "evaluate", "figures_of", "make_phantoms", "planned", "train"]
+__all__ = [
+    "BUDGETS",
+    "PRECISIONS",
+    "ROWS",
+    "THREADS",
+    "Run",
+    "commit",
+    "evaluate",
+    "figures_of",
+    "make_phantoms",
+    "planned",
+    "precision_here",
+    "train",
+]
 
 ROWS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("rows.json").read_text(encoding="utf-8"))
 SMOKE = {f"phantom#num_{part}": 48 for part in ("training", "validation", "test")}
@@ -23,6 +37,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
 }
 SECONDS = {"smoke": 40.0, "demo": 450.0, "long": 2000.0}  # of a run, before any was timed
 COUNTED = ("num_steps", "steps_per_epoch", "distillation_ramp", "history_interval")  # in steps
+PRECISIONS = ("float32", "bfloat16")
 THREADS = 1  # rounding, and with it every figure, depends on their number
 DETAIL = (  # left to metrics.json
     *("seconds", "phantom", "extra.slice_selection", "extra.zero_shot", "extra.grounding"),
@@ -32,20 +47,27 @@ DETAIL = (  # left to metrics.json
 
 @dataclass(frozen=True)
 class Run:
-    """A row of the table trained with one seed."""
+    """A row of the table trained with one seed, in one precision; all are judged in float32."""
 
     row: str
     seed: int
     budget: str
+    precision: str = "float32"
 
     def folder(self, output: Path) -> Path:
         """Of this run."""
-        return output / self.budget / f"{self.row.replace(' ', '_')}_{self.seed}"
+        suffix = "" if self.precision == "float32" else f"_{self.precision}"
+        return output / self.budget / f"{self.row.replace(' ', '_')}_{self.seed}{suffix}"
 
 
-def planned(names: list[str], seeds: list[int], budget: str) -> list[Run]:
+def planned(names: list[str], seeds: list[int], budget: str, precision: str = "float32") -> list[Run]:
     """All runs asked for: seed by seed, so that every row has one result early."""
-    return [Run(name, seed, budget) for seed in seeds for name in names]
+    return [Run(name, seed, budget, precision) for seed in seeds for name in names]
+
+
+def precision_here() -> str:
+    """That of the bundle's trainings on this machine's cores."""
+    return "bfloat16" if has_bfloat16_units() else "float32"
 
 
 def make_phantoms(output: Path, budget: str) -> None:
@@ -67,7 +89,7 @@ def train(run: Run, output: Path, overlays: tuple[str, ...] = ()) -> int:
         overlays: further configs, by path.
     """
     folder = run.folder(output)
-    own = {"seed": run.seed, **_length(run), **ROWS[run.row].get("options", {})}
+    own = {"seed": run.seed, "amp": run.precision == "bfloat16", **_length(run), **ROWS[run.row].get("options", {})}
     run_bundle("pretrain", "train", {**_places(run, output), **own}, folder / "log.txt", THREADS, overlays)
     return int(json.loads((folder / "training.json").read_text(encoding="utf-8"))["steps"])
 

@@ -32,7 +32,7 @@ SMOKE_PHANTOM = {"training": 16, "validation": 4, "test": 8}
 
 def main(pretrained: Sequence[Run], output: Path, jobs: int) -> None:
     """Does what is missing: the given runs, which are finished, and a start from scratch for each of their seeds."""
-    scratch = dict.fromkeys(Run(SCRATCH, run.seed, run.budget) for run in pretrained)
+    scratch = dict.fromkeys(Run(SCRATCH, run.seed, run.budget, run.precision) for run in pretrained)
     results = RESULTS if all(run.budget != "smoke" for run in pretrained) else output / "smoke_segmentation.csv"
     runs = [run for run in [*scratch, *pretrained] if run not in done(read(results))]
     for source, budget in product(SOURCES, dict.fromkeys(run.budget for run in runs)):
@@ -59,6 +59,7 @@ def _one(run: Run, output: Path, source: str, percent: int) -> dict[str, Any]:
     phantoms = _phantoms(output, run.budget, source)
     places = {"output_dir": folder, "model_dir": folder / "models", "phantom_dir": phantoms}
     own = {"pretrained": weights, "prompts": "none", "label_fraction": percent, "seed": run.seed}
+    own["amp"] = run.precision == "bfloat16"
     given = {**places, **own, **_smoke(run.budget, source)}
     run_bundle(f"segmentation_{source}", "train", given, folder / "log.txt", THREADS)
     if not (folder / "metrics.json").is_file():

@@ -26,35 +26,41 @@ MAIN = {
 }
 REFERENCE = "full"
 Cell = tuple[float, float]  # value, variance over cases
+Found = Mapping[tuple[int, str], Cell]  # by seed and precision
 
 
-def of_row(lines: Results, row: str, budget: str, figure: str) -> dict[int, Cell]:
-    """A figure by seed; the variance over cases is read off its 95 % interval."""
+def of_row(lines: Results, row: str, budget: str, figure: str) -> dict[tuple[int, str], Cell]:
+    """A figure by seed and precision; the variance over cases is read off its 95 % interval."""
     return {
-        int(line["seed"]): (float(line["value"]), ((float(line["high"]) - float(line["low"])) / 3.92) ** 2)
+        (int(line["seed"]), line["precision"]): (float(line["value"]), _variance(line))
         for line in lines
         if (line["row"], line["budget"], line["figure"]) == (row, budget, figure)
     }
 
 
-def difference(one: Mapping[int, Cell], other: Mapping[int, Cell]) -> tuple[float, float] | None:
-    """Mean difference over the seeds that both have, and half of its 95 % interval; None without a common seed.
+def _variance(line: Mapping[str, str]) -> float:
+    return ((float(line["high"]) - float(line["low"])) / 3.92) ** 2
+
+
+def difference(one: Found, other: Found) -> tuple[float, float] | None:
+    """Mean difference over the runs of one seed and precision that both have, and half of its 95 % interval; None
+    without any.
 
     The interval holds the spread over seeds and the variance over cases of both. All seeds are judged on the same
     cases, so the latter does not shrink with them; pairing by case is left out, which makes the interval wide.
     """
-    seeds = sorted(one.keys() & other.keys())
-    if not seeds:
+    common = sorted(one.keys() & other.keys())
+    if not common:
         return None
-    gains = [one[seed][0] - other[seed][0] for seed in seeds]
-    of_cases = statistics.mean(one[seed][1] + other[seed][1] for seed in seeds)
+    gains = [one[run][0] - other[run][0] for run in common]
+    of_cases = statistics.mean(one[run][1] + other[run][1] for run in common)
     of_seeds = statistics.variance(gains) / len(gains) if len(gains) > 1 else 0.0
     return statistics.mean(gains), 1.96 * math.sqrt(of_cases + of_seeds)
 
 
 def table(lines: Results, budget: str, figures: Mapping[str, str] = MAIN, names: Sequence[str] | None = None) -> str:
-    """Markdown: a row's mean over seeds, and behind it its difference to the full method."""
-    head = ["row", "seeds", *figures]
+    """Markdown: a row's mean over its runs, and behind it its difference to the full method."""
+    head = ["row", "runs", *figures]
     text = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in names or ROWS:
         found = {name: of_row(lines, row, budget, path) for name, path in figures.items()}
@@ -65,7 +71,7 @@ def table(lines: Results, budget: str, figures: Mapping[str, str] = MAIN, names:
     return "\n".join(text) + "\n"
 
 
-def cell(found: Mapping[int, Cell], full: Mapping[int, Cell], row: str) -> str:
+def cell(found: Found, full: Found, row: str) -> str:
     """``0.61``, or ``0.58 (-0.03 +- 0.05)`` beside the full method's."""
     if not found:
         return ""
@@ -79,13 +85,13 @@ def falls(before: Results, after: Results, budget: str, most: float = 0.02) -> l
     found = []
     for name, path in MAIN.items():
         one, other = (of_row(lines, REFERENCE, budget, path) for lines in (after, before))
-        seeds = sorted(one.keys() & other.keys())
-        if not seeds:
-            found.append(f"{name}: no seed in common")
+        common = sorted(one.keys() & other.keys())
+        if not common:
+            found.append(f"{name}: no seed in common, in one precision")
             continue
-        by_seed = {seed: one[seed][0] - other[seed][0] for seed in seeds}
-        mean = statistics.mean(by_seed.values())
+        gains = {run: one[run][0] - other[run][0] for run in common}
+        mean = statistics.mean(gains.values())
         if mean < -most:
-            shown = ", ".join(f"seed {seed} {gain:+.3f}" for seed, gain in by_seed.items())
+            shown = ", ".join(f"seed {seed} {gain:+.3f}" for (seed, _), gain in gains.items())
             found.append(f"{name} fell by {-mean:.3f} ({shown})")
     return found

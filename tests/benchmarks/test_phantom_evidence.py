@@ -51,7 +51,7 @@ def test_two_separate_encoders_have_each_dimension_of_its_own_run(tmp_path: Path
     names = ("zero_shot.2d.auroc", "zero_shot.3d.auroc", "slice_selection.lift", "xray_localization.pointing_game")
     rows = {row: [dict.fromkeys(names, value)] for row, value in {"2D only": 0.2, "3D only": 0.3}.items()}
     lines = made_up(tmp_path / "results.csv", rows)
-    found = [evidence.cells(lines, evidence.SEPARATE, "demo", name)[0][0] for name in names]
+    found = [evidence.cells(lines, evidence.SEPARATE, "demo", name)[0, "float32"][0] for name in names]
     assert found == [0.2, 0.3, 0.3, 0.2]
     assert evidence.cells(lines, evidence.SEPARATE, "demo", "extra.cross_dimension.modality_gap") == {}
 

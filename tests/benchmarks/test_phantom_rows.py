@@ -84,8 +84,8 @@ def test_figures_of_a_run_are_replaced_in_their_place(tmp_path: Path) -> None:
     assert [int(line["seed"]) for line in lines] == [0] * len(MAIN) + [1] * (len(MAIN) + 1) + [2] * len(MAIN)
     own = [line for line in lines if line["seed"] == "1"]
     assert {(line["commit"], line["steps"], line["seconds"]) for line in own} == {("abc1234/0123456", "600", "301")}
-    assert of_row(lines, "full", "demo", "calibration")[1][0] == 0.1
-    assert [of_row(lines, "full", "demo", MAIN["CT R@1"])[seed][0] for seed in range(3)] == [0.5, 0.7, 0.5]
+    assert of_row(lines, "full", "demo", "calibration")[1, "float32"][0] == 0.1
+    assert [of_row(lines, "full", "demo", MAIN["CT R@1"])[seed, "float32"][0] for seed in range(3)] == [0.5, 0.7, 0.5]
 
 
 def test_row_of_cheaper_steps_has_more_of_them_validated_as_often_in_time(
@@ -106,6 +106,10 @@ def test_row_of_cheaper_steps_has_more_of_them_validated_as_often_in_time(
         assert tuple(told["pretrain train"][name] for name in counted) == expected
         commands.train(Run("full", 0, budget), tmp_path)
         assert "distillation_ramp" not in told["pretrain train"]
+    assert told["pretrain train"]["amp"] is False
+    commands.train(Run("full", 0, "demo", "bfloat16"), tmp_path)
+    assert told["pretrain train"]["amp"] is True
+    assert told["pretrain train"]["output_dir"] == tmp_path / "demo" / "full_0_bfloat16"
     commands.evaluate(Run("k = 2", 1, "demo"), tmp_path)
     assert told["pretrain evaluate"]["num_selected_slices"] == 2
     commands.evaluate(Run("mask ratio 0.25", 1, "demo"), tmp_path)
@@ -130,10 +134,11 @@ def test_masks_are_learnt_from_each_encoder_and_from_scratch(tmp_path: Path, mon
     for dimension in ("2d", "3d"):
         own = [given for name, given in trained if name == f"segmentation_{dimension} train"]
         assert [given["label_fraction"] for given in own] == [1, 10, 100] * 2
+        assert not any(given["amp"] for given in own)
         assert {str(given["pretrained"]) for given in own} == {"none", str(tmp_path / "smoke/full_0/models/model.pt")}
     lines = read(tmp_path / "smoke_segmentation.csv")
     assert {line["row"] for line in lines} == {segmentation.SCRATCH, "full"}
-    assert of_row(lines, "full", "smoke", "segmentation.3d.10.dice_positives")[0][0] == 0.5
+    assert of_row(lines, "full", "smoke", "segmentation.3d.10.dice_positives")[0, "float32"][0] == 0.5
 
 
 def test_finished_runs_are_judged_again_without_training(
@@ -151,20 +156,31 @@ def test_finished_runs_are_judged_again_without_training(
     model = Run("full", 0, "demo").folder(tmp_path) / "models" / "model.pt"
     model.parent.mkdir(parents=True)
     model.touch()
-    words = ["--rows", "full", "--output", str(tmp_path), "--results", str(path), "--evaluate_again"]
+    words = [
+        "--precision",
+        "float32",
+        "--rows",
+        "full",
+        "--output",
+        str(tmp_path),
+        "--results",
+        str(path),
+        "--evaluate_again",
+    ]
     assert driver.main(words) == 0
     found = of_row(read(path), "full", "demo", MAIN["CT R@1"])
-    assert [found[seed][0] for seed in (0, 1)] == [0.6, 0.5]
+    assert [found[seed, "float32"][0] for seed in (0, 1)] == [0.6, 0.5]
     assert "full, seed 1: its folder is not there, its figures stay" in capsys.readouterr().out
 
 
 def test_difference_holds_spread_over_seeds_and_cases() -> None:
-    one, other = {0: (0.6, 0.0001), 1: (0.7, 0.0001)}, {0: (0.5, 0.0003), 1: (0.5, 0.0003), 2: (0.9, 1.0)}
+    one = {(0, "a"): (0.6, 0.0001), (1, "a"): (0.7, 0.0001)}
+    other = {(0, "a"): (0.5, 0.0003), (1, "a"): (0.5, 0.0003), (2, "a"): (0.9, 1.0), (0, "b"): (0.9, 1.0)}
     gain = difference(one, other)
     assert gain is not None
     assert gain[0] == pytest.approx(0.15)
     assert gain[1] == pytest.approx(1.96 * (0.0004 + 0.005 / 2) ** 0.5)
-    assert difference(one, {5: (0.1, 0.1)}) is None
+    assert difference(one, {(0, "b"): (0.1, 0.1), (5, "a"): (0.1, 0.1)}) is None
 
 
 def results(tmp_path: Path, name: str, *values: float, **others: float) -> list[dict[str, str]]:
@@ -191,7 +207,7 @@ def test_guard_names_what_fell(tmp_path: Path) -> None:
     assert falls(before, results(tmp_path, "same.csv", 0.45, 0.615), "demo") == []  # -0.0175 in the mean
     found = falls(before, results(tmp_path, "after.csv", 0.5, 0.6, **{"CT zero-shot": 0.4}), "demo")
     assert found == ["CT zero-shot fell by 0.150 (seed 0 -0.100, seed 1 -0.200)"]
-    assert falls(before, [], "demo") == [f"{name}: no seed in common" for name in MAIN]
+    assert falls(before, [], "demo") == [f"{name}: no seed in common, in one precision" for name in MAIN]
 
 
 def test_only_missing_runs_are_done(
@@ -207,7 +223,7 @@ def test_only_missing_runs_are_done(
     monkeypatch.setattr(driver, "train", train)
     monkeypatch.setattr(driver, "evaluate", lambda run, output: metrics(0.5))
     monkeypatch.setattr(driver, "make_phantoms", lambda *arguments: None)
-    words = ["--jobs", "1", "--rows", "full", "CLIP", "--output", str(tmp_path)]
+    words = ["--precision", "float32", "--jobs", "1", "--rows", "full", "CLIP", "--output", str(tmp_path)]
     words += ["--results", str(tmp_path / "results.csv")]
     assert driver.main([*words, "--dry_run"]) == 0
     assert "0 of 6 runs are done; the others take about 0 h 45 min" in capsys.readouterr().out
