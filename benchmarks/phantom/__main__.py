@@ -28,6 +28,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from benchmarks.bundle_command import REPOSITORY
 from benchmarks.phantom import segmentation
 from benchmarks.phantom.results import append, done, read, replace
@@ -105,10 +107,16 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 
 
 def do(run: Run, options: argparse.Namespace) -> None:
-    """One run, its figures and its line on the screen."""
+    """One run, its figures and its line on the screen; left alone where another driver has it."""
+    run.folder(options.output).mkdir(parents=True, exist_ok=True)
     version, start = commit(), time.monotonic()
-    steps = train(run, options.output)
-    metrics = evaluate(run, options.output)
+    try:
+        with FileLock(run.folder(options.output) / ".lock", timeout=0):
+            steps = train(run, options.output)
+            metrics = evaluate(run, options.output)
+    except Timeout:
+        print(f"{run.row}, seed {run.seed}: another driver is at it", flush=True)
+        return
     seconds = time.monotonic() - start
     append(options.results, run, metrics, steps, seconds, version)
     print(f"{run.row}, seed {run.seed}: done in {seconds:.0f} s", flush=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 import benchmarks.phantom.__main__ as driver
 from benchmarks.phantom import runs as commands
@@ -217,7 +218,6 @@ def test_only_missing_runs_are_done(
 
     def train(run: Run, output: Path) -> int:
         executed.append(run)
-        run.folder(output).mkdir(parents=True)
         return 600
 
     monkeypatch.setattr(driver, "train", train)
@@ -228,6 +228,12 @@ def test_only_missing_runs_are_done(
     assert driver.main([*words, "--dry_run"]) == 0
     assert "0 of 6 runs are done; the others take about 0 h 45 min" in capsys.readouterr().out
     append(tmp_path / "results.csv", Run("CLIP", 1, "demo"), metrics(0.4), 600, 300.0, "abc1234")
+    taken = Run("full", 2, "demo").folder(tmp_path)
+    taken.mkdir(parents=True)
+    with FileLock(taken / ".lock"):
+        driver.main([*words, "--rows", "full", "--seeds", "2"])
+    assert "full, seed 2: another driver is at it" in capsys.readouterr().out
+    assert not executed
     assert driver.main([*words, "--guard", str(tmp_path / "results.csv")]) == 0
     assert "1 of 6 runs are done; the others take about 0 h 25 min" in capsys.readouterr().out
     assert sorted((run.row, run.seed) for run in executed) == [
