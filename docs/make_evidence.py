@@ -83,6 +83,7 @@ def tables(lines: Results, masks: Results) -> dict[str, str]:
     }.items():
         found[f"tier 1 {name}"] = evidence.rows(lines, evidence.TIER_1, "demo", figures)
         found[f"baselines {name}"] = evidence.rows(lines, evidence.BASELINES, "demo", figures)
+        found[f"long {name}"] = evidence.rows(lines, LONG, "long", figures)
     found["tier 2"] = evidence.questions(lines, "demo")
     for budget in ("demo", "long"):
         found[f"components {budget}"] = evidence.components(lines, budget)
