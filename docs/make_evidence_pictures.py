@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws the pictures of docs/evidence.md from a finished run's folder into docs/images.
 
-    python docs/make_evidence_pictures.py [--run output/evidence/demo/full_0]
+    python docs/make_evidence_pictures.py [--run output/evidence/long/full_0_bfloat16]
 
 ``evidence_attention.png``: the first test CTs whose slice of largest score meets the lesion, and the first where it
 does not, in the order of the list, so that nobody has chosen among them. ``evidence_maps.png``: embeddings of both
@@ -43,7 +43,7 @@ Rows = Sequence[Mapping[str, Any]]
 def main(words: list[str] | None = None) -> None:
     """Draws what the run allows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=REPOSITORY / "output" / "evidence" / "demo" / "full_0")
+    parser.add_argument("--run", type=Path, default=REPOSITORY / "output" / "evidence" / "long" / "full_0_bfloat16")
     parser.add_argument("--images", type=Path, default=REPOSITORY / "docs" / "images")
     over_training = REPOSITORY / "benchmarks" / "phantom" / "over_training.csv"
     parser.add_argument("--over_training", type=Path, default=over_training)
