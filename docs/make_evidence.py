@@ -39,8 +39,8 @@ NETWORKS = {"trained": "pre-trained", "untrained": "untrained"}
 SOURCES = {"2d": "X-ray", "3d": "CT"}
 PICTURES = {
     "training": "hit@1 over training, judged on the test phantoms after each epoch",
-    "attention": "Attention (red) and lesions (yellow) on the first test CTs, `full` after 3,000 steps, seed 0, the chosen slice and the "
-    "largest of the lesion: above those it finds, below those it misses",
+    "attention": "Attention (red) and lesions (yellow) on the first test CTs, `full` after 3,000 steps, seed 0, the "
+    "chosen slice and the largest of the lesion: above those it finds, below those it misses",
     "maps": "Test images in the plane before training and after 3,000 steps, `full`, seed 0, those with one finding",
 }
 LONG = ("full", "no slices", "no distillation")
