@@ -20,7 +20,6 @@ from benchmarks.phantom import evidence  # noqa: E402
 from benchmarks.phantom.asked import asked_table  # noqa: E402
 from benchmarks.phantom.results import Results, read  # noqa: E402
 from benchmarks.phantom.segmentation import PERCENTS, SCRATCH  # noqa: E402
-from benchmarks.phantom.segmentation import ROWS as SEGMENTED  # noqa: E402
 from monai_unimedi.data.phantom import LABEL_NAMES as FINDINGS  # noqa: E402
 
 SELECTORS = {
@@ -92,7 +91,7 @@ def tables(lines: Results, masks: Results) -> dict[str, str]:
         found[f"grounding {budget}"] = grounding(lines, budget)
         found[f"zero-shot {budget}"] = zero_shot(lines, budget)
     found["probes"] = probes(lines, "demo")
-    found["masks"] = segmentation(masks, "demo")
+    found["masks"] = segmentation(masks, "long")
     return found | {f"picture {name}": picture(name, title) for name, title in PICTURES.items()}
 
 
@@ -183,7 +182,7 @@ def segmentation(masks: Results, budget: str) -> str:
         for p in PERCENTS
     }
     body = []
-    for row in (SCRATCH, *SEGMENTED):
+    for row in (SCRATCH, *LONG):
         text = []
         for path in figures.values():
             own, scratch = (evidence.of_row(masks, name, budget, path) for name in (row, SCRATCH))
