@@ -76,7 +76,7 @@ def judge(run: Run, output: Path, epoch: int, weights: Path) -> dict[str, Any]:
     shutil.copytree(folder / "models", place / "models", dirs_exist_ok=True)
     shutil.copy(weights, place / "models" / "model.pt")
     places = {"output_dir": place, "model_dir": place / "models", "phantom_dir": output / run.budget / "phantom"}
-    told: Mapping[str, Any] = {**places, **QUICK, "seed": run.seed}
+    told: Mapping[str, Any] = {**places, **QUICK, **runs.evaluation_options(run)}
     run_bundle("pretrain", "evaluate", told, folder / "log.txt", THREADS)
     return dict(json.loads((place / "metrics.json").read_text(encoding="utf-8")))
 

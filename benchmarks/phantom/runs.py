@@ -21,6 +21,7 @@ __all__ = [
     "Run",
     "commit",
     "evaluate",
+    "evaluation_options",
     "figures_of",
     "make_phantoms",
     "planned",
@@ -96,10 +97,8 @@ def train(run: Run, output: Path, overlays: tuple[str, ...] = ()) -> int:
 
 def evaluate(run: Run, output: Path) -> dict[str, Any]:
     """Judges the trained model; returns the evaluation's ``metrics.json``."""
-    folder, known = run.folder(output), _evaluation_keys()
-    options = ROWS[run.row].get("options", {})
-    told = {key: value for key, value in options.items() if key.split("#")[0] in known}
-    given = {**_places(run, output), **told, "seed": run.seed}
+    folder = run.folder(output)
+    given = {**_places(run, output), **evaluation_options(run)}
     run_bundle("pretrain", "evaluate", given, folder / "log.txt", THREADS)
     return dict(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
 
@@ -119,9 +118,11 @@ def _length(run: Run) -> dict[str, Any]:
     return options
 
 
-def _evaluation_keys() -> set[str]:
-    """An evaluation is told of the options that change the network; the others are the training's."""
-    return set(json.loads(_config("evaluate").read_text(encoding="utf-8")))
+def evaluation_options(run: Run) -> dict[str, Any]:
+    """The seed, and of the row's options those that change the network; the others are the training's."""
+    known = json.loads(_config("evaluate").read_text(encoding="utf-8"))
+    options = ROWS[run.row].get("options", {})
+    return {key: value for key, value in options.items() if key.split("#")[0] in known} | {"seed": run.seed}
 
 
 def _config(name: str) -> Path:

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 import benchmarks.phantom.__main__ as driver
 from benchmarks.phantom import runs as commands
-from benchmarks.phantom import segmentation
+from benchmarks.phantom import over_training, segmentation
 from benchmarks.phantom.results import append, done, read, replace
 from benchmarks.phantom.runs import ROWS, Run, figures_of, planned
 from benchmarks.phantom.tables import MAIN, difference, falls, of_row, table
@@ -115,6 +115,26 @@ def test_row_of_cheaper_steps_has_more_of_them_validated_as_often_in_time(
     assert told["pretrain evaluate"]["num_selected_slices"] == 2
     commands.evaluate(Run("mask ratio 0.25", 1, "demo"), tmp_path)
     assert "mask_ratio" not in told["pretrain evaluate"]
+
+
+def test_towers_of_each_epoch_are_judged_with_the_options_of_their_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+
+    def run_bundle(bundle: str, config: str, options: dict[str, Any], *others: Any) -> None:
+        told.update(options)
+        (Path(options["output_dir"]) / "metrics.json").write_text("{}")
+
+    monkeypatch.setattr(over_training, "run_bundle", run_bundle)
+    run = Run("no slices", 1, "smoke")
+    (run.folder(tmp_path) / "models").mkdir(parents=True)
+    weights = run.folder(tmp_path) / "epochs" / "model_epoch=2.pt"
+    weights.parent.mkdir()
+    weights.touch()
+    over_training.judge(run, tmp_path, 2, weights)
+    assert (told["num_selected_slices"], told["seed"]) == (0, 1)
+    assert told["model_dir"] == weights.parent / "2" / "models"
 
 
 def test_masks_are_learnt_from_each_encoder_and_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
