@@ -11,8 +11,8 @@ import pytest
 from filelock import FileLock
 
 import benchmarks.phantom.__main__ as driver
-from benchmarks.phantom import runs as commands
 from benchmarks.phantom import over_training, segmentation
+from benchmarks.phantom import runs as commands
 from benchmarks.phantom.results import append, done, read, replace
 from benchmarks.phantom.runs import ROWS, Run, figures_of, planned
 from benchmarks.phantom.tables import MAIN, difference, falls, of_row, table
