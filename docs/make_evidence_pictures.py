@@ -159,19 +159,24 @@ def draw_training(results: Path, path: Path) -> None:
     with results.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
+    rivals = {"random": "grey", "constant": "black"}
+    rows = list(dict.fromkeys(line["row"] for line in lines))
+    colours = rivals | {row: f"C{number}" for number, row in enumerate(rows)}
     for axis, subset in zip(axes, ("all", "small")):
         curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
         for line in lines:
-            for name in ("attention", "random", "constant"):
+            for name in ("attention", *rivals):
                 if line["figure"] == f"slice_selection.{subset}.{name}.hit@1":
                     title = line["row"] if name == "attention" else name
                     curves[title].append((int(line["steps"]), float(line["value"])))
         for title, points in curves.items():
-            style = ":" if title in ("random", "constant") else "-"
-            axis.plot(*zip(*sorted(set(points))), style, marker="." if style == "-" else None, label=title)
+            style = ":" if title in rivals else "-"
+            marker = None if title in rivals else "."
+            axis.plot(*zip(*sorted(set(points))), style, marker=marker, color=colours[title], label=title)
         axis.set_title(f"hit@1, {subset} lesions", fontsize=9)
         axis.set_xlabel("step", fontsize=8)
-    axes[0].legend(fontsize=7)
+        axis.set_ylim(0, 1)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=4)
     _save(figure, path)
 
 
