@@ -107,18 +107,20 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 
 
 def do(run: Run, options: argparse.Namespace) -> None:
-    """One run, its figures and its line on the screen; left alone where another driver has it."""
+    """One run, its figures and its line on the screen; left alone where another driver has it or has done it since."""
     run.folder(options.output).mkdir(parents=True, exist_ok=True)
     version, start = commit(), time.monotonic()
     try:
         with FileLock(run.folder(options.output) / ".lock", timeout=0):
+            if run in done(read(options.results)):
+                return
             steps = train(run, options.output)
             metrics = evaluate(run, options.output)
+            seconds = time.monotonic() - start
+            append(options.results, run, metrics, steps, seconds, version)
     except Timeout:
         print(f"{run.row}, seed {run.seed}: another driver is at it", flush=True)
         return
-    seconds = time.monotonic() - start
-    append(options.results, run, metrics, steps, seconds, version)
     print(f"{run.row}, seed {run.seed}: done in {seconds:.0f} s", flush=True)
 
 

@@ -19,9 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bundle_command import REPOSITORY, run_bundle
-from benchmarks.phantom import runs
 from benchmarks.phantom.results import append, read
-from benchmarks.phantom.runs import BUDGETS, ROWS, THREADS, Run, commit, figures_of, make_phantoms, train
+from benchmarks.phantom.runs import (
+    BUDGETS,
+    ROWS,
+    THREADS,
+    Run,
+    commit,
+    evaluation_options,
+    figures_of,
+    make_phantoms,
+    precision_here,
+    train,
+)
 
 __all__ = ["RESULTS", "SHOWN", "main"]
 
@@ -51,7 +61,7 @@ def main(words: list[str] | None = None) -> None:
     output = options.output.resolve()
     make_phantoms(output, options.budget)
     for row in options.rows:
-        follow(Run(row, options.seed, options.budget, runs.precision_here()), output, options.results)
+        follow(Run(row, options.seed, options.budget, precision_here()), output, options.results)
 
 
 def follow(run: Run, output: Path, results: Path) -> None:
@@ -76,7 +86,7 @@ def judge(run: Run, output: Path, epoch: int, weights: Path) -> dict[str, Any]:
     shutil.copytree(folder / "models", place / "models", dirs_exist_ok=True)
     shutil.copy(weights, place / "models" / "model.pt")
     places = {"output_dir": place, "model_dir": place / "models", "phantom_dir": output / run.budget / "phantom"}
-    told: Mapping[str, Any] = {**places, **QUICK, **runs.evaluation_options(run)}
+    told: Mapping[str, Any] = {**places, **QUICK, **evaluation_options(run)}
     run_bundle("pretrain", "evaluate", told, folder / "log.txt", THREADS)
     return dict(json.loads((place / "metrics.json").read_text(encoding="utf-8")))
 

@@ -177,17 +177,8 @@ def test_finished_runs_are_judged_again_without_training(
     model = Run("full", 0, "demo").folder(tmp_path) / "models" / "model.pt"
     model.parent.mkdir(parents=True)
     model.touch()
-    words = [
-        "--precision",
-        "float32",
-        "--rows",
-        "full",
-        "--output",
-        str(tmp_path),
-        "--results",
-        str(path),
-        "--evaluate_again",
-    ]
+    words = ["--precision", "float32", "--rows", "full", "--evaluate_again"]
+    words += ["--output", str(tmp_path), "--results", str(path)]
     assert driver.main(words) == 0
     found = of_row(read(path), "full", "demo", MAIN["CT R@1"])
     assert [found[seed, "float32"][0] for seed in (0, 1)] == [0.6, 0.5]
@@ -260,3 +251,5 @@ def test_only_missing_runs_are_done(
         ("CLIP", 0), ("CLIP", 2), ("full", 0), ("full", 1), ("full", 2),
     ]  # fmt: skip
     assert (tmp_path / "demo" / "tables.md").is_file()
+    driver.do(executed[0], driver.parse(words))  # planned before another driver had done it
+    assert len(executed) == 5
