@@ -98,4 +98,4 @@ def _paired(difference: Callable[[int, Tensor], Tensor], num_seeds: int, num_cas
     value = torch.stack([difference(index, whole) for index in range(num_seeds)]).mean()
     draws = (torch.stack([difference(index, weights) for index in range(num_seeds)], 1) * shares).sum(1)
     low, high = torch.quantile(draws[~draws.isnan()], torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return {"value": float(value), "low": low, "high": high, "count": num_cases}
+    return Figure(value=float(value), low=low, high=high, count=num_cases)

@@ -11,7 +11,8 @@ A row is a set of options of the pre-training bundle (``rows.json``); a run is a
 thread, so that its figures are the same on any number of cores; there are as many runs at a time as cores. It trains in
 bfloat16 on CPUs with units for that and in float32 on others, as the bundle does, and a difference is taken between
 runs of one precision. Runs that ``results.csv`` lists are not done again, one that was killed goes on where it was.
-Each finished run adds its figures to the file, with the commit; ``tables.md`` is made of it. ``--evaluate_again``
+Each finished run adds its figures to the file, with the commit; ``tables.md`` is made of it. What each test case did to
+them lies in ``influence/``: two runs on the same cases are compared case by case. ``--evaluate_again``
 judges the runs whose folders are there by the evaluation as it is now. ``--segmentation`` trains masks with 1, 10 and
 100 % of the labels from the encoders of the rows full, no slices, no distillation and supervised, and from scratch,
 into ``segmentation.csv``. ``--guard`` compares the row ``full`` with older results, seed by seed, and ends with 1 where
@@ -32,6 +33,8 @@ from filelock import FileLock, Timeout
 
 from benchmarks.bundle_command import REPOSITORY
 from benchmarks.phantom import segmentation
+from benchmarks.phantom.evidence import COMPARED
+from benchmarks.phantom.influences import keep_influence
 from benchmarks.phantom.results import append, done, read, replace
 from benchmarks.phantom.runs import (
     BUDGETS,
@@ -117,6 +120,7 @@ def do(run: Run, options: argparse.Namespace) -> None:
             steps = train(run, options.output)
             metrics = evaluate(run, options.output)
             seconds = time.monotonic() - start
+            keep_influence(options.results, run, options.output, COMPARED)
             append(options.results, run, metrics, steps, seconds, version)
     except Timeout:
         print(f"{run.row}, seed {run.seed}: another driver is at it", flush=True)
@@ -130,7 +134,9 @@ def judge(run: Run, options: argparse.Namespace) -> None:
         print(f"{run.row}, seed {run.seed}: its folder is not there, its figures stay", flush=True)
         return
     version = commit()
-    replace(options.results, run, evaluate(run, options.output), version)
+    metrics = evaluate(run, options.output)
+    keep_influence(options.results, run, options.output, COMPARED)
+    replace(options.results, run, metrics, version)
     print(f"{run.row}, seed {run.seed}: judged again", flush=True)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.phantom.evidence import MISSING, gained, markdown, mean, shown
 from benchmarks.phantom.results import Results
+from benchmarks.phantom.runs import REFERENCE
 from benchmarks.phantom.segmentation import SCRATCH
-from benchmarks.phantom.tables import REFERENCE, Found, difference, of_row
+from benchmarks.phantom.tables import Found, difference, of_row
 
 __all__ = ["asked_table", "best_rival"]
 
@@ -39,7 +40,7 @@ def asked_table(lines: Results, masks: Results, budget: str, findings: Sequence[
 def best_rival(lines: Results, budget: str, subset: str, row: str = REFERENCE) -> str | None:
     """The choice of one slice, among those that know no report, that meets most lesions in the mean."""
     hits = {name: of_row(lines, row, budget, f"slice_selection.{subset}.{name}.hit@1") for name in RIVALS}
-    known = {name: statistics.mean(value for value, _ in found.values()) for name, found in hits.items() if found}
+    known = {name: statistics.mean(cell.value for cell in found.values()) for name, found in hits.items() if found}
     return max(known, key=lambda name: known[name]) if known else None
 
 

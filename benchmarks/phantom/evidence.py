@@ -12,11 +12,12 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.phantom.results import Results
-from benchmarks.phantom.runs import ROWS
-from benchmarks.phantom.tables import REFERENCE, Found, difference, of_row
+from benchmarks.phantom.runs import REFERENCE, ROWS
+from benchmarks.phantom.tables import Found, difference, of_row
 
 __all__ = [
     "BASELINES",
+    "COMPARED",
     "QUESTIONS",
     "TIER_1",
     "against",
@@ -58,6 +59,7 @@ SHORT = {
     **dict(list(AWARENESS.items())[:4]),
     "X-ray to CT mAP": SPACE["X-ray to CT mAP"],
 }
+COMPARED = frozenset({*LEARNING.values(), *AWARENESS.values(), *SPACE.values()})  # between rows
 BOTH = ("2D only", "3D only")
 SEPARATE = "two separate encoders"
 BASELINES = ("full", "CLIP", "DINO", "UniMiSS", "supervised")
@@ -122,10 +124,8 @@ def mean(found: Found) -> tuple[float, float] | None:
     """Over runs, and half of the 95 % interval over seeds and cases; None without a run."""
     if not found:
         return None
-    values, of_cases = (
-        [value for value, _ in found.values()],
-        statistics.mean(variance for _, variance in found.values()),
-    )
+    values = [cell.value for cell in found.values()]
+    of_cases = statistics.mean(cell.variance for cell in found.values())
     of_seeds = statistics.variance(values) / len(values) if len(values) > 1 else 0.0
     return statistics.mean(values), 1.96 * math.sqrt(of_cases + of_seeds)
 

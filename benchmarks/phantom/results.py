@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.phantom.influences import influence_path
 from benchmarks.phantom.runs import Run, figures_of
 
 __all__ = ["COLUMNS", "Results", "append", "done", "read", "replace"]
@@ -22,7 +23,8 @@ _LOCK = threading.Lock()
 
 
 def read(path: Path, columns: Sequence[str] = COLUMNS) -> Results:
-    """All lines; none where there is no file yet.
+    """All lines, of the driver's results with ``influence``, the file of what each case did; none where there is no
+    file yet.
 
     Raises:
         ValueError: When the file has other columns.
@@ -33,7 +35,11 @@ def read(path: Path, columns: Sequence[str] = COLUMNS) -> Results:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != tuple(columns):
             raise ValueError(f"{path} must have the columns {', '.join(columns)}, got {reader.fieldnames}.")
-        return list(reader)
+        lines = list(reader)
+    if tuple(columns) == COLUMNS:
+        for line in lines:
+            line["influence"] = str(influence_path(path, _run_of(line)))
+    return lines
 
 
 def done(lines: Iterable[Mapping[str, str]]) -> dict[Run, float]:
@@ -63,7 +69,7 @@ def replace(path: Path, run: Run, metrics: Mapping[str, Any], commit: str) -> No
         after = [line for line, is_own in zip(lines[len(before) :], own[len(before) :]) if not is_own]
         part = path.with_name(f"{path.name}.part")
         with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
             writer.writeheader()
             writer.writerows([*before, *found, *after])
         part.replace(path)

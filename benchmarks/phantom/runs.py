@@ -16,6 +16,7 @@ from monai_unimedi.precision import has_bfloat16_units
 __all__ = [
     "BUDGETS",
     "PRECISIONS",
+    "REFERENCE",
     "ROWS",
     "THREADS",
     "Run",
@@ -29,6 +30,7 @@ __all__ = [
     "train",
 ]
 
+REFERENCE = "full"
 ROWS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("rows.json").read_text(encoding="utf-8"))
 SMOKE = {f"phantom#num_{part}": 48 for part in ("training", "validation", "test")}
 BUDGETS: dict[str, dict[str, Any]] = {
@@ -96,9 +98,9 @@ def train(run: Run, output: Path, overlays: tuple[str, ...] = ()) -> int:
 
 
 def evaluate(run: Run, output: Path) -> dict[str, Any]:
-    """Judges the trained model; returns the evaluation's ``metrics.json``."""
+    """Judges the trained model; returns the evaluation's ``metrics.json``; what each case did is beside it."""
     folder = run.folder(output)
-    given = {**_places(run, output), **evaluation_options(run)}
+    given = {**_places(run, output), **evaluation_options(run), "influence": True}
     run_bundle("pretrain", "evaluate", given, folder / "log.txt", THREADS)
     return dict(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
 

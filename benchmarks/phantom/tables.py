@@ -6,11 +6,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
+from benchmarks.phantom.influences import load_influence
 from benchmarks.phantom.results import Results
-from benchmarks.phantom.runs import ROWS
+from benchmarks.phantom.runs import REFERENCE, ROWS
+from monai_unimedi.metrics.influence import jackknife_variance
 
-__all__ = ["MAIN", "difference", "falls", "of_row", "table"]
+__all__ = ["MAIN", "Cell", "Found", "difference", "falls", "of_row", "table"]
 
 MAIN = {
     "X-ray R@1": "retrieval.2d.image_to_report.R@1",
@@ -24,15 +30,23 @@ MAIN = {
     "X-ray probe 1 %": "linear_probe.trained.2d.1",
     "CT probe 1 %": "linear_probe.trained.3d.1",
 }
-REFERENCE = "full"
-Cell = tuple[float, float]  # value, variance over cases
+
+
+class Cell(NamedTuple):
+    """A figure of one run; the influence of each case on it (N,), where that was kept."""
+
+    value: float
+    variance: float  # over cases
+    influence: Tensor | None = None
+
+
 Found = Mapping[tuple[int, str], Cell]  # by seed and precision
 
 
 def of_row(lines: Results, row: str, budget: str, figure: str) -> dict[tuple[int, str], Cell]:
     """A figure by seed and precision; the variance over cases is read off its 95 % interval."""
     return {
-        (int(line["seed"]), line["precision"]): (float(line["value"]), _variance(line))
+        (int(line["seed"]), line["precision"]): Cell(float(line["value"]), _variance(line), _influence(line))
         for line in lines
         if (line["row"], line["budget"], line["figure"]) == (row, budget, figure)
     }
@@ -42,20 +56,41 @@ def _variance(line: Mapping[str, str]) -> float:
     return ((float(line["high"]) - float(line["low"])) / 3.92) ** 2
 
 
+def _influence(line: Mapping[str, str]) -> Tensor | None:
+    return load_influence(line["influence"]).get(line["figure"]) if "influence" in line else None
+
+
 def difference(one: Found, other: Found) -> tuple[float, float] | None:
     """Mean difference over the runs of one seed and precision that both have, and half of its 95 % interval; None
     without any.
 
-    The interval holds the spread over seeds and the variance over cases of both. All seeds are judged on the same
-    cases, so the latter does not shrink with them; pairing by case is left out, which makes the interval wide.
+    The interval holds the spread over seeds and the variance over cases. All seeds are judged on the same cases. Where
+    the influence of each case on both is known, what is hard for both cancels, and what is hard for one seed alone is
+    averaged out; elsewhere the variances of both are added and do not shrink with the seeds.
     """
     common = sorted(one.keys() & other.keys())
     if not common:
         return None
-    gains = [one[run][0] - other[run][0] for run in common]
-    of_cases = statistics.mean(one[run][1] + other[run][1] for run in common)
+    gains = [one[run].value - other[run].value for run in common]
+    of_cases = _of_cases([(one[run], other[run]) for run in common])
     of_seeds = statistics.variance(gains) / len(gains) if len(gains) > 1 else 0.0
     return statistics.mean(gains), 1.96 * math.sqrt(of_cases + of_seeds)
+
+
+def _of_cases(pairs: Sequence[tuple[Cell, Cell]]) -> float:
+    """Variance over cases of the mean difference; runs that are paired by case and those that are not may go together,
+    so that their deviations, not their variances, are averaged."""
+    both = {index: pair for index, pair in enumerate(pairs) if _is_paired(*pair)}
+    paired = [one.influence - other.influence for one, other in both.values()]  # type: ignore[operator]
+    apart = [one.variance + other.variance for index, (one, other) in enumerate(pairs) if index not in both]
+    deviation = len(paired) * math.sqrt(jackknife_variance(torch.stack(paired).mean(0))) if paired else 0.0
+    deviation += len(apart) * math.sqrt(statistics.mean(apart)) if apart else 0.0
+    return (deviation / len(pairs)) ** 2
+
+
+def _is_paired(one: Cell, other: Cell) -> bool:
+    known = one.influence is not None and other.influence is not None
+    return known and len(one.influence) == len(other.influence)  # type: ignore[arg-type]
 
 
 def table(lines: Results, budget: str, figures: Mapping[str, str] = MAIN, names: Sequence[str] | None = None) -> str:
@@ -75,7 +110,7 @@ def cell(found: Found, full: Found, row: str) -> str:
     """``0.61``, or ``0.58 (-0.03 +- 0.05)`` beside the full method's."""
     if not found:
         return ""
-    mean = f"{statistics.mean(value for value, _ in found.values()):.3f}"
+    mean = f"{statistics.mean(own.value for own in found.values()):.3f}"
     gain = None if row == REFERENCE else difference(found, full)
     return mean if gain is None else f"{mean} ({gain[0]:+.3f} ± {gain[1]:.3f})"
 
@@ -89,7 +124,7 @@ def falls(before: Results, after: Results, budget: str, most: float = 0.02) -> l
         if not common:
             found.append(f"{name}: no seed in common, in one precision")
             continue
-        gains = {run: one[run][0] - other[run][0] for run in common}
+        gains = {run: one[run].value - other[run].value for run in common}
         mean = statistics.mean(gains.values())
         if mean < -most:
             shown = ", ".join(f"seed {seed} {gain:+.3f}" for (seed, _), gain in gains.items())

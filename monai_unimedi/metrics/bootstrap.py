@@ -9,9 +9,12 @@ weights of one give the value itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
+
+from monai_unimedi.metrics.influence import influence_values
 
 __all__ = [
     "Figure",
@@ -24,8 +27,14 @@ __all__ = [
     "weighted_mean",
 ]
 
-Figure = dict[str, float | int]
 _WEIGHTS_AT_ONCE = 1 << 22  # of a block of resamples: 34 MB, of which a statistic makes up to eight copies
+
+
+class Figure(dict[str, float | int]):
+    """``value``, ``low``, ``high`` and ``count``; and, where it can be told, a function that gives the influence of
+    each of the cases (N,)."""
+
+    influence: Callable[[], Tensor] | None = None
 
 
 def bootstrap_interval(values: Tensor, num_resamples: int = 1000, seed: int = 0) -> Figure:
@@ -75,7 +84,9 @@ def bootstrap_statistic(
     """
     draws = bootstrap_draws(statistic, num_cases, num_resamples, seed)
     value = float(statistic(torch.ones(1, num_cases, dtype=torch.float64))[0])
-    return percentile_figure(value, draws, num_cases if count is None else count)
+    figure = percentile_figure(value, draws, num_cases if count is None else count)
+    figure.influence = partial(influence_values, statistic, num_cases)
+    return figure
 
 
 def bootstrap_draws(
@@ -102,7 +113,7 @@ def percentile_figure(value: float, draws: Tensor, count: int) -> Figure:
     low, high = torch.quantile(
         draws[~draws.isnan()], torch.tensor([0.025, 0.975], dtype=draws.dtype)
     ).tolist()
-    return {"value": value, "low": low, "high": high, "count": count}
+    return Figure(value=value, low=low, high=high, count=count)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:

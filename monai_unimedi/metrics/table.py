@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["compare_to_floors", "format_floors", "format_table"]
+__all__ = ["compare_to_floors", "format_floors", "format_table", "named_figures"]
 
 RIVAL_SELECTORS = ("uniform", "centre", "constant", "entropy")
 LIMITS = {
@@ -22,7 +22,7 @@ def format_table(metrics: Mapping[str, Any]) -> str:
     """Figures by section, one line each: name, value, 95 % interval, cases. ``extra`` is left to the file."""
     lines: list[str] = []
     for section, values in metrics.items():
-        rows = [] if section == "extra" else list(_figures(values, ""))
+        rows = [] if section == "extra" else list(named_figures(values))
         if rows:
             lines.append(f"{section:<44}  value  95 % interval    cases")
             lines += [
@@ -108,9 +108,10 @@ def _get(metrics: Mapping[str, Any], path: str) -> float | None:
     return None if found is None else float(found)
 
 
-def _figures(values: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def named_figures(values: Any, name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All figures of a nested dictionary, each with its dotted name; `name` stands before all."""
     if isinstance(values, Mapping) and {"value", "low", "high", "count"} <= set(values):
         yield name, values
     elif isinstance(values, Mapping):
         for key, inner in values.items():
-            yield from _figures(inner, f"{name}.{key}" if name else key)
+            yield from named_figures(inner, f"{name}.{key}" if name else key)

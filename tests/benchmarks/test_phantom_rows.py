@@ -4,18 +4,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 
 import benchmarks.phantom.__main__ as driver
 from benchmarks.phantom import over_training, segmentation
 from benchmarks.phantom import runs as commands
+from benchmarks.phantom.evidence import COMPARED
+from benchmarks.phantom.influences import influence_path, keep_influence, load_influence
 from benchmarks.phantom.results import append, done, read, replace
 from benchmarks.phantom.runs import ROWS, Run, figures_of, planned
-from benchmarks.phantom.tables import MAIN, difference, falls, of_row, table
+from benchmarks.phantom.tables import MAIN, Cell, difference, falls, of_row, table
 
 
 def metrics(value: float, **others: float) -> dict[str, Any]:
@@ -28,6 +33,19 @@ def metrics(value: float, **others: float) -> dict[str, Any]:
             node = node.setdefault(key, {})
         node[last] = {"value": found, "low": found - 0.098, "high": found + 0.098, "count": 200}
     return content
+
+
+def evaluation(value: float, case: float = 0.5) -> Callable[[Run, Path], dict[str, Any]]:
+    """In the place of the bundle's: what it returns and what it writes."""
+
+    def evaluate(run: Run, output: Path) -> dict[str, Any]:
+        folder = run.folder(output)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = (MAIN["CT R@1"], "extra.slice_selection.by_finding.nodule.attention.hit@1", "calibration")
+        np.savez(folder / "influence.npz", **{name: np.array([case, -case], np.float16) for name in names})
+        return metrics(value)
+
+    return evaluate
 
 
 def test_rows_are_options_of_the_bundle(repository: Path) -> None:
@@ -169,7 +187,7 @@ def test_finished_runs_are_judged_again_without_training(
         raise AssertionError
 
     monkeypatch.setattr(driver, "train", train)
-    monkeypatch.setattr(driver, "evaluate", lambda run, output: metrics(0.6))
+    monkeypatch.setattr(driver, "evaluate", evaluation(0.6))
     monkeypatch.setattr(driver, "make_phantoms", lambda *arguments: None)
     path = tmp_path / "results.csv"
     for seed in (0, 1):
@@ -186,13 +204,48 @@ def test_finished_runs_are_judged_again_without_training(
 
 
 def test_difference_holds_spread_over_seeds_and_cases() -> None:
-    one = {(0, "a"): (0.6, 0.0001), (1, "a"): (0.7, 0.0001)}
-    other = {(0, "a"): (0.5, 0.0003), (1, "a"): (0.5, 0.0003), (2, "a"): (0.9, 1.0), (0, "b"): (0.9, 1.0)}
+    one = {(0, "a"): Cell(0.6, 0.0001), (1, "a"): Cell(0.7, 0.0001)}
+    other = {(seed, "a"): Cell(0.5, 0.0003) for seed in (0, 1)} | {(2, "a"): Cell(0.9, 1.0), (0, "b"): Cell(0.9, 1.0)}
     gain = difference(one, other)
     assert gain is not None
     assert gain[0] == pytest.approx(0.15)
     assert gain[1] == pytest.approx(1.96 * (0.0004 + 0.005 / 2) ** 0.5)
-    assert difference(one, {(0, "b"): (0.1, 0.1), (5, "a"): (0.1, 0.1)}) is None
+    assert difference(one, {(0, "b"): Cell(0.1, 0.1), (5, "a"): Cell(0.1, 0.1)}) is None
+
+
+def test_difference_is_paired_by_case_where_the_influence_of_each_is_known() -> None:
+    cases = torch.randn(2, 3, 50, generator=torch.Generator().manual_seed(0)).double()
+    cases[1] = cases[0] + 0.1 * cases[1]  # what is hard for one is hard for the other
+    cases -= cases.mean(-1, keepdim=True)
+    one, other = ({(seed, "a"): Cell(0.5, 1.0, side[seed]) for seed in range(3)} for side in cases)
+    gain = difference(one, other)
+    assert gain is not None
+    of_mean = (cases[0] - cases[1]).mean(0)  # over seeds, case by case
+    paired = 1.96 * float(of_mean.std()) / 50**0.5
+    assert gain == (0.0, pytest.approx(paired))
+    mixed = difference({**one, (3, "a"): Cell(0.5, 0.02)}, {**other, (3, "a"): Cell(0.5, 0.02)})
+    assert mixed is not None
+    assert mixed[1] == pytest.approx((3 * paired + 1.96 * 0.04**0.5) / 4)
+    uneven = {run: cell._replace(influence=torch.zeros(49)) for run, cell in other.items()}
+    assert difference(one, uneven) == (0.0, pytest.approx(1.96 * 2**0.5))
+
+
+def test_influence_is_kept_beside_the_results_and_found_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    for run in (Run("full", 0, "demo", "bfloat16"), Run("mask ratio 0.25", 0, "demo", "bfloat16")):
+        found = evaluation(0.5)(run, tmp_path / "runs")
+        keep_influence(path, run, tmp_path / "runs", COMPARED)
+        append(path, run, found, 600, 300.0, "abc1234")
+    assert influence_path(path, run) == tmp_path / "influence" / "demo" / "mask_ratio_0.25_0_bfloat16.npz"
+    assert load_influence(str(influence_path(path, run))).keys() == {MAIN["CT R@1"]}
+    full = load_influence(str(tmp_path / "influence" / "demo" / "full_0_bfloat16.npz"))
+    assert full.keys() == {MAIN["CT R@1"], "calibration"}  # of the detail none that no table shows
+    cell = of_row(read(path), "mask ratio 0.25", "demo", MAIN["CT R@1"])[0, "bfloat16"]
+    assert cell.influence is not None
+    assert cell.influence.tolist() == [0.5, -0.5]
+    assert of_row(read(path), "full", "demo", MAIN["CT zero-shot"])[0, "bfloat16"].influence is None
+    replace(path, run, metrics(0.6), "def5678")
+    assert "influence" not in path.read_text()
 
 
 def results(tmp_path: Path, name: str, *values: float, **others: float) -> list[dict[str, str]]:
@@ -232,7 +285,7 @@ def test_only_missing_runs_are_done(
         return 600
 
     monkeypatch.setattr(driver, "train", train)
-    monkeypatch.setattr(driver, "evaluate", lambda run, output: metrics(0.5))
+    monkeypatch.setattr(driver, "evaluate", evaluation(0.5))
     monkeypatch.setattr(driver, "make_phantoms", lambda *arguments: None)
     words = ["--precision", "float32", "--jobs", "1", "--rows", "full", "CLIP", "--output", str(tmp_path)]
     words += ["--results", str(tmp_path / "results.csv")]

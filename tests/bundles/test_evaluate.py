@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from monai_unimedi.data.phantom import VERSION
+from monai_unimedi.metrics.influence import read_influence
 from tests.bundles.conftest import SIZES, TINY, Bundle
 
 FIGURE = {"value", "low", "high", "count"}
@@ -21,7 +22,7 @@ SELECTORS = {"attention", "random", "uniform", "centre", "constant", "entropy"}
 
 @pytest.fixture(scope="module")
 def metrics(trained: Bundle) -> dict[str, Any]:
-    printed = trained.evaluate()
+    printed = trained.evaluate(influence=True)
     assert "retrieval.2d.image_to_report.R@1 " in printed
     assert "must be" in printed
     return json.loads((trained.output_dir / "metrics.json").read_text())
@@ -60,6 +61,16 @@ def test_metrics_file_says_what_it_cost_and_on_what_it_stands(
     assert metrics["parameters"] == record["parameters"]
     assert metrics["peak_memory_gb"] >= record["peak_memory_gb"]
     assert metrics["seed"] == 0
+
+
+def test_influence_of_each_case_is_written_beside(metrics: dict[str, Any], trained: Bundle) -> None:
+    found = read_influence(trained.output_dir / "influence.npz")
+    for source in ("2d", "3d"):
+        figure = metrics["retrieval"][source]["image_to_report"]["R@1"]
+        cases = found[f"retrieval.{source}.image_to_report.R@1"]
+        assert len(cases) == figure["count"]
+        assert float(cases.sum()) == pytest.approx(0.0, abs=1e-2)
+    assert f"linear_probe.trained.{source}.100" in found
 
 
 def test_untrained_tower_keeps_its_first_weights_when_the_trained_ones_are_loaded(trained: Bundle) -> None:
