@@ -117,9 +117,11 @@ def do(run: Run, options: argparse.Namespace) -> None:
         with FileLock(run.folder(options.output) / ".lock", timeout=0):
             if run in done(read(options.results)):
                 return
-            steps = train(run, options.output)
+            steps, trained = train(run, options.output)
+            judged = time.monotonic()
             metrics = evaluate(run, options.output)
-            seconds = time.monotonic() - start
+            end = time.monotonic()
+            seconds = max(end - start, trained + end - judged)  # of a run that goes on, the parts before too
             keep_influence(options.results, run, options.output, COMPARED)
             append(options.results, run, metrics, steps, seconds, version)
     except Timeout:

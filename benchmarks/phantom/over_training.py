@@ -67,7 +67,7 @@ def main(words: list[str] | None = None) -> None:
 def follow(run: Run, output: Path, results: Path) -> None:
     """One run, epoch by epoch."""
     version = commit()
-    steps = train(run, output, (str(HERE / "each_epoch.json"),))
+    steps, _ = train(run, output, (str(HERE / "each_epoch.json"),))
     epochs = dict(_epochs(run.folder(output)))
     known = {tuple(line[key] for key in KEY) for line in read(results)}
     for epoch, weights in sorted(epochs.items()):

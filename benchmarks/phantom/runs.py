@@ -83,8 +83,9 @@ def make_phantoms(output: Path, budget: str) -> None:
     run_bundle("pretrain", "train", {**places, **length}, folder / "first.log", THREADS)
 
 
-def train(run: Run, output: Path, overlays: tuple[str, ...] = ()) -> int:
-    """Trains on one thread, or goes on where that was stopped; returns the optimizer steps.
+def train(run: Run, output: Path, overlays: tuple[str, ...] = ()) -> tuple[int, float]:
+    """Trains on one thread, or goes on where that was stopped; returns the optimizer steps, and the seconds of all its
+    parts.
 
     Args:
         run: row, seed and budget.
@@ -94,7 +95,8 @@ def train(run: Run, output: Path, overlays: tuple[str, ...] = ()) -> int:
     folder = run.folder(output)
     own = {"seed": run.seed, "amp": run.precision == "bfloat16", **_length(run), **ROWS[run.row].get("options", {})}
     run_bundle("pretrain", "train", {**_places(run, output), **own}, folder / "log.txt", THREADS, overlays)
-    return int(json.loads((folder / "training.json").read_text(encoding="utf-8"))["steps"])
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    return int(record["steps"]), float(record["seconds"])
 
 
 def evaluate(run: Run, output: Path) -> dict[str, Any]:

@@ -115,13 +115,13 @@ def test_row_of_cheaper_steps_has_more_of_them_validated_as_often_in_time(
     def run_bundle(bundle: str, config: str, options: dict[str, Any], *others: Any) -> None:
         told[f"{bundle} {config}"] = options
         Path(options["output_dir"]).mkdir(parents=True, exist_ok=True)
-        (Path(options["output_dir"]) / "training.json").write_text('{"steps": 1200}')
+        (Path(options["output_dir"]) / "training.json").write_text('{"steps": 1200, "seconds": 80.5}')
         (Path(options["output_dir"]) / "metrics.json").write_text("{}")
 
     monkeypatch.setattr(commands, "run_bundle", run_bundle)
     counted = ("num_steps", "steps_per_epoch", "distillation_ramp")
     for budget, expected in {"demo": (1200, 200, 120), "long": (6000, 600, 120), "smoke": (8, 4, 120)}.items():
-        assert commands.train(Run("alternating contrast", 0, budget), tmp_path) == 1200
+        assert commands.train(Run("alternating contrast", 0, budget), tmp_path) == (1200, 80.5)
         assert tuple(told["pretrain train"][name] for name in counted) == expected
         commands.train(Run("full", 0, budget), tmp_path)
         assert "distillation_ramp" not in told["pretrain train"]
@@ -183,7 +183,7 @@ def test_masks_are_learnt_from_each_encoder_and_from_scratch(tmp_path: Path, mon
 def test_finished_runs_are_judged_again_without_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def train(*arguments: Any) -> int:
+    def train(*arguments: Any) -> tuple[int, float]:
         raise AssertionError
 
     monkeypatch.setattr(driver, "train", train)
@@ -280,9 +280,9 @@ def test_only_missing_runs_are_done(
 ) -> None:
     executed: list[Run] = []
 
-    def train(run: Run, output: Path) -> int:
+    def train(run: Run, output: Path) -> tuple[int, float]:
         executed.append(run)
-        return 600
+        return 600, 321.0
 
     monkeypatch.setattr(driver, "train", train)
     monkeypatch.setattr(driver, "evaluate", evaluation(0.5))
@@ -304,5 +304,6 @@ def test_only_missing_runs_are_done(
         ("CLIP", 0), ("CLIP", 2), ("full", 0), ("full", 1), ("full", 2),
     ]  # fmt: skip
     assert (tmp_path / "demo" / "tables.md").is_file()
+    assert done(read(tmp_path / "results.csv"))[Run("full", 0, "demo")] == 321  # what it trained before it was killed
     driver.do(executed[0], driver.parse(words))  # planned before another driver had done it
     assert len(executed) == 5
