@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.phantom.results import Results
 from benchmarks.phantom.runs import REFERENCE, ROWS
-from benchmarks.phantom.tables import Found, difference, of_row
+from benchmarks.phantom.tables import Found, difference, of_row, seed_variance
 
 __all__ = [
     "BASELINES",
@@ -136,9 +136,9 @@ def shown(found: Found) -> str:
     return MISSING if value is None else f"{value[0]:.2f} ± {value[1]:.2f}"
 
 
-def gained(one: Found, other: Found) -> str:
-    """``+0.03 ± 0.05``; bold where the interval leaves 0 out."""
-    gain = difference(one, other)
+def gained(one: Found, other: Found, of_one_seed: float | None = None) -> str:
+    """``+0.03 ± 0.05``; bold where the interval leaves 0 out. Arguments as those of `difference`."""
+    gain = difference(one, other, of_one_seed)
     if gain is None:
         return MISSING
     text = f"{gain[0]:+.2f} ± {gain[1]:.2f}"
@@ -160,19 +160,21 @@ def _with_gain(lines: Results, name: str, budget: str, figure: str, own: Found) 
         return NONE
     if name == REFERENCE or not own:
         return shown(own)
-    return f"{shown(own)}<br>{gained(own, cells(lines, REFERENCE, budget, figure))}"
+    full, spread = cells(lines, REFERENCE, budget, figure), seed_variance(lines, budget, figure)
+    return f"{shown(own)}<br>{gained(own, full, spread)}"
 
 
 def questions(lines: Results, budget: str, figures: Mapping[str, str] = SHORT) -> str:
     """Each open value's choices, as differences to what ships."""
     body = []
+    spread = {path: seed_variance(lines, budget, path) for path in figures.values()}
     for question, choices in QUESTIONS.items():
         for choice, name in choices.items():
             found = {path: cells(lines, name, budget, path) for path in figures.values()}
             count = str(max(map(len, found.values())))
             full = {path: cells(lines, REFERENCE, budget, path) for path in found}
             is_full = name == REFERENCE
-            text = [shown(own) if is_full else gained(own, full[path]) for path, own in found.items()]
+            text = [shown(own) if is_full else gained(own, full[path], spread[path]) for path, own in found.items()]
             body.append([question, f"{choice} (ships)" if is_full else choice, count, *text])
     return markdown(["open value", "choice", "runs", *figures], body)
 
@@ -180,10 +182,14 @@ def questions(lines: Results, budget: str, figures: Mapping[str, str] = SHORT) -
 def components(lines: Results, budget: str, figures: Mapping[str, str] = SHORT) -> str:
     """What each part adds: the full method minus the method without it."""
     body = []
+    spread = {path: seed_variance(lines, budget, path) for path in figures.values()}
     for part, without in COMPONENTS.items():
         own = {path: cells(lines, without, budget, path) for path in figures.values()}
         full = {path: cells(lines, REFERENCE, budget, path) for path in own}
-        gains = [gained(full[path], found) if is_possible(without, path) else NONE for path, found in own.items()]
+        gains = [
+            gained(full[path], found, spread[path]) if is_possible(without, path) else NONE
+            for path, found in own.items()
+        ]
         body.append([part, str(max(map(len, own.values()))), *gains])
     return markdown(["part", "runs", *figures], body)
 

@@ -114,11 +114,12 @@ def _places(run: Run, output: Path) -> dict[str, Any]:
 
 
 def _length(run: Run) -> dict[str, Any]:
-    """The budget's options; a row whose steps cost less has so many times more of them, validated as often in time."""
+    """The budget's options; a row whose steps cost less or more has so many times more or fewer of them, validated as
+    often in time."""
     options, times = dict(BUDGETS[run.budget]), ROWS[run.row].get("times_steps", 1)
-    if times > 1:
+    if times != 1:
         defaults = json.loads(_config("train").read_text(encoding="utf-8"))
-        options |= {key: times * options.get(key, defaults[key]) for key in COUNTED}
+        options |= {key: max(1, round(times * options.get(key, defaults[key]))) for key in COUNTED}
     return options
 
 

@@ -16,7 +16,7 @@ from benchmarks.phantom.results import Results
 from benchmarks.phantom.runs import REFERENCE, ROWS
 from monai_unimedi.metrics.influence import jackknife_variance
 
-__all__ = ["MAIN", "Cell", "Found", "difference", "falls", "of_row", "table"]
+__all__ = ["MAIN", "Cell", "Found", "difference", "falls", "of_row", "seed_variance", "table"]
 
 MAIN = {
     "X-ray R@1": "retrieval.2d.image_to_report.R@1",
@@ -30,6 +30,7 @@ MAIN = {
     "X-ray probe 1 %": "linear_probe.trained.2d.1",
     "CT probe 1 %": "linear_probe.trained.3d.1",
 }
+PRIOR = 2  # degrees of freedom that the seeds' spread of all rows counts for in that of one
 
 
 class Cell(NamedTuple):
@@ -60,21 +61,50 @@ def _influence(line: Mapping[str, str]) -> Tensor | None:
     return load_influence(line["influence"]).get(line["figure"]) if "influence" in line else None
 
 
-def difference(one: Found, other: Found) -> tuple[float, float] | None:
+def seed_variance(lines: Results, budget: str, figure: str) -> float:
+    """Variance over seeds of one run's difference to the full method's: pooled over the rows that have several runs in
+    common with it, by their degrees of freedom; without such rows that of two runs of the full method."""
+    full = of_row(lines, REFERENCE, budget, figure)
+    gains = []
+    for row in dict.fromkeys(line["row"] for line in lines if line["row"] != REFERENCE):
+        own = of_row(lines, row, budget, figure)
+        gains.append([own[run].value - full[run].value for run in own.keys() & full.keys()])
+    several = [found for found in gains if len(found) > 1]
+    if several:
+        sums = sum((len(found) - 1) * statistics.variance(found) for found in several)
+        return sums / sum(len(found) - 1 for found in several)
+    return 2 * statistics.variance(cell.value for cell in full.values()) if len(full) > 1 else 0.0
+
+
+def difference(one: Found, other: Found, of_one_seed: float | None = None) -> tuple[float, float] | None:
     """Mean difference over the runs of one seed and precision that both have, and half of its 95 % interval; None
     without any.
 
     The interval holds the spread over seeds and the variance over cases. All seeds are judged on the same cases. Where
     the influence of each case on both is known, what is hard for both cancels, and what is hard for one seed alone is
     averaged out; elsewhere the variances of both are added and do not shrink with the seeds.
+
+    Args:
+        one: a figure of one row.
+        other: of the other.
+        of_one_seed: `seed_variance`. Two or three seeds tell their own spread badly, and one not at all: it counts as
+            much as the spread of three runs of these rows would.
     """
     common = sorted(one.keys() & other.keys())
     if not common:
         return None
     gains = [one[run].value - other[run].value for run in common]
     of_cases = _of_cases([(one[run], other[run]) for run in common])
-    of_seeds = statistics.variance(gains) / len(gains) if len(gains) > 1 else 0.0
+    of_seeds = _of_seeds(gains, of_one_seed) / len(gains)
     return statistics.mean(gains), 1.96 * math.sqrt(of_cases + of_seeds)
+
+
+def _of_seeds(gains: Sequence[float], known: float | None) -> float:
+    """Variance of one gain, moderated by the one that is known (Smyth, Statistical Applications in Genetics and
+    Molecular Biology, 2004)."""
+    own = statistics.variance(gains) if len(gains) > 1 else 0.0
+    degrees = len(gains) - 1
+    return own if known is None else (degrees * own + PRIOR * known) / (degrees + PRIOR)
 
 
 def _of_cases(pairs: Sequence[tuple[Cell, Cell]]) -> float:
@@ -101,17 +131,18 @@ def table(lines: Results, budget: str, figures: Mapping[str, str] = MAIN, names:
         found = {name: of_row(lines, row, budget, path) for name, path in figures.items()}
         count = max(len(cells) for cells in found.values())
         if count:
-            cells = [cell(found[name], of_row(lines, REFERENCE, budget, path), row) for name, path in figures.items()]
+            cells = [cell(lines, row, budget, path) for path in figures.values()]
             text.append(f"| {row} | {count} | {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
 
 
-def cell(found: Found, full: Found, row: str) -> str:
+def cell(lines: Results, row: str, budget: str, figure: str) -> str:
     """``0.61``, or ``0.58 (-0.03 +- 0.05)`` beside the full method's."""
+    found, full = (of_row(lines, name, budget, figure) for name in (row, REFERENCE))
     if not found:
         return ""
     mean = f"{statistics.mean(own.value for own in found.values()):.3f}"
-    gain = None if row == REFERENCE else difference(found, full)
+    gain = None if row == REFERENCE else difference(found, full, seed_variance(lines, budget, figure))
     return mean if gain is None else f"{mean} ({gain[0]:+.3f} ± {gain[1]:.3f})"
 
 

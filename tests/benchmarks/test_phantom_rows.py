@@ -20,7 +20,7 @@ from benchmarks.phantom.evidence import COMPARED
 from benchmarks.phantom.influences import influence_path, keep_influence, load_influence
 from benchmarks.phantom.results import append, done, read, replace
 from benchmarks.phantom.runs import ROWS, Run, figures_of, planned
-from benchmarks.phantom.tables import MAIN, Cell, difference, falls, of_row, table
+from benchmarks.phantom.tables import MAIN, Cell, difference, falls, of_row, seed_variance, table
 
 
 def metrics(value: float, **others: float) -> dict[str, Any]:
@@ -230,6 +230,28 @@ def test_difference_is_paired_by_case_where_the_influence_of_each_is_known() -> 
     assert difference(one, uneven) == (0.0, pytest.approx(1.96 * 2**0.5))
 
 
+def test_spread_of_one_seed_is_that_of_all_rows(tmp_path: Path) -> None:
+    path, figure = tmp_path / "rows.csv", MAIN["CT R@1"]
+    for row, values in {"full": (0.5, 0.6, 0.7), "CLIP": (0.4, 0.6, 0.8), "DINO": (0.2, 0.2), "k = 1": (0.9,)}.items():
+        for seed, value in enumerate(values):
+            append(path, Run(row, seed, "demo"), metrics(value), 600, 300.0, "abc1234")
+    # gains of CLIP -0.1, 0, 0.1: variance 0.01 of two degrees; of DINO -0.3, -0.4: 0.005 of one
+    assert seed_variance(read(path), "demo", figure) == pytest.approx((2 * 0.01 + 0.005) / 3)
+    assert seed_variance(read(path), "long", figure) == 0
+    full_alone = [line for line in read(path) if line["row"] == "full"]
+    assert seed_variance(full_alone, "demo", figure) == pytest.approx(2 * 0.01)
+
+
+def test_few_seeds_borrow_the_spread_of_all_rows() -> None:
+    one, other = ({(seed, "a"): Cell(value, 0.0) for seed, value in enumerate(row)} for row in ((0.6, 0.8), (0.5, 0.5)))
+    single = {(0, "a"): one[0, "a"]}
+    assert difference(single, other) == (pytest.approx(0.1), 0.0)
+    assert difference(single, other, 0.03) == (pytest.approx(0.1), pytest.approx(1.96 * 0.03**0.5))
+    assert difference(one, other, 0.03) == (
+        pytest.approx(0.2), pytest.approx(1.96 * ((0.02 + 2 * 0.03) / 3 / 2) ** 0.5),
+    )  # fmt: skip
+
+
 def test_influence_is_kept_beside_the_results_and_found_with_them(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     for run in (Run("full", 0, "demo", "bfloat16"), Run("mask ratio 0.25", 0, "demo", "bfloat16")):
@@ -261,7 +283,7 @@ def test_table_shows_means_and_differences(tmp_path: Path) -> None:
     append(path, Run("no slices", 0, "demo"), metrics(0.4), 600, 300.0, "abc1234")
     text = table(read(path), "demo", {"CT R@1": MAIN["CT R@1"]})
     assert "| full | 2 | 0.600 |" in text
-    assert "| no slices | 1 | 0.400 (-0.100 ± 0.139) |" in text
+    assert "| no slices | 1 | 0.400 (-0.100 ± 0.416) |" in text  # 1.96 * (2 * 0.05**2 + 2 * 0.02)**0.5, by the seeds of full
     assert "k = 1" not in text
     assert of_row(lines, "full", "long", MAIN["CT R@1"]) == {}
 
