@@ -65,7 +65,13 @@ SEPARATE = "two separate encoders"
 BASELINES = ("full", "CLIP", "DINO", "UniMiSS", "supervised")
 TIER_1 = (*(name for name, row in ROWS.items() if row["tier"] == 1 and name not in BASELINES[1:]), SEPARATE)
 QUESTIONS: dict[str, dict[str, str]] = {  # the choices of each question, by name; REFERENCE is what ships
-    "slices fed (k)": {"1": "k = 1", "2": "k = 2", "4": REFERENCE, "8": "k = 8"},
+    "slices fed (k)": {
+        "1": "k = 1",
+        "2": "k = 2",
+        "4": REFERENCE,
+        "8": "k = 8",
+        "8 at equal time": "k = 8 at equal time",
+    },
     "mask ratio": {"0.25": "mask ratio 0.25", "0.5": REFERENCE, "0.75": "mask ratio 0.75"},
     "view contrasted": {"whole": REFERENCE, "masked": "masked view contrasted"},
     "hidden tokens": {"mask tokens": REFERENCE, "left out, predicted": "visible tokens only"},

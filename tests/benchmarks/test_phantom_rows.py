@@ -123,6 +123,9 @@ def test_row_of_cheaper_steps_has_more_of_them_validated_as_often_in_time(
     for budget, expected in {"demo": (1200, 200, 120), "long": (6000, 600, 120), "smoke": (8, 4, 120)}.items():
         assert commands.train(Run("alternating contrast", 0, budget), tmp_path) == (1200, 80.5)
         assert tuple(told["pretrain train"][name] for name in counted) == expected
+        commands.train(Run("k = 8 at equal time", 0, budget), tmp_path)
+        fewer = {"demo": (438, 73, 44), "long": (2190, 219, 44), "smoke": (3, 1, 44)}[budget]
+        assert tuple(told["pretrain train"][name] for name in counted) == fewer
         commands.train(Run("full", 0, budget), tmp_path)
         assert "distillation_ramp" not in told["pretrain train"]
     assert told["pretrain train"]["amp"] is False
