@@ -110,9 +110,9 @@ def runs(lines: Results) -> str:
     second = [name for choices in evidence.QUESTIONS.values() for name in choices.values() if name not in names]
     sentences = [
         f"{len(known)} runs, {hours:.1f} hours of one core, by the commits {', '.join(commits) or 'none yet'}.",
-        evidence.missing_runs(lines, names, (0, 1, 2), "demo"),
-        evidence.missing_runs(lines, second, (0,), "demo"),
-        evidence.missing_runs(lines, LONG, (0, 1, 2), "long"),
+        evidence.missing_runs(lines, names, (0, 1, 2), "demo", "Tier 1, three seeds"),
+        evidence.missing_runs(lines, second, (0,), "demo", "Tier 2, one seed"),
+        evidence.missing_runs(lines, LONG, (0, 1, 2), "long", "Three rows of tier 1, three seeds"),
     ]
     return "\n\n".join(sentences)
 

@@ -236,16 +236,13 @@ def by_finding(lines: Results, budget: str, findings: Sequence[str], row: str = 
     return markdown(["finding", *ways], body)
 
 
-def missing_runs(lines: Results, names: Sequence[str], seeds: Sequence[int], budget: str) -> str:
-    """One sentence on what is still to be run, in either precision."""
+def missing_runs(lines: Results, names: Sequence[str], seeds: Sequence[int], budget: str, title: str) -> str:
+    """One sentence on what is still to be run, in either precision, of the rows called by a title."""
     known = {(line["row"], int(line["seed"])) for line in lines if line["budget"] == budget}
     wanted = {name: [seed for seed in seeds if (name, seed) not in known] for name in names if name in ROWS}
     left = [f"{name} (seed {', '.join(map(str, found))})" for name, found in wanted.items() if found]
-    return (
-        f"Not run yet at the budget {budget}: {'; '.join(left)}."
-        if left
-        else f"All runs of the budget {budget} are in."
-    )
+    place = f"{title}, budget {budget}"
+    return f"{place}, not run yet: {'; '.join(left)}." if left else f"{place}: all runs are in."
 
 
 def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -41,6 +41,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
 SECONDS = {"smoke": 40.0, "demo": 450.0, "long": 2000.0}  # of a run, before any was timed
 COUNTED = ("num_steps", "steps_per_epoch", "distillation_ramp", "history_interval")  # in steps
 PRECISIONS = ("float32", "bfloat16")
+RESULTS = (":!benchmarks/phantom/*.csv", ":!benchmarks/phantom/influence", ":!docs")  # not the code that runs
 THREADS = 1  # rounding, and with it every figure, depends on their number
 DETAIL = (  # left to metrics.json
     *("seconds", "phantom", "extra.slice_selection", "extra.zero_shot", "extra.grounding"),
@@ -148,10 +149,12 @@ def figures_of(metrics: Any, name: str = "") -> Iterator[tuple[str, Mapping[str,
 
 
 def commit() -> str:
-    """Short hash of the code that runs, with + where files differ from it; empty outside a repository."""
+    """Short hash of the code that runs, with + where files other than results and pages differ from it; empty outside a
+    repository."""
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *RESULTS)
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
