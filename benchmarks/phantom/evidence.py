@@ -154,20 +154,20 @@ def gained(one: Found, other: Found, of_one_seed: float | None = None) -> str:
 def rows(lines: Results, names: Sequence[str], budget: str, figures: Mapping[str, str]) -> str:
     """Rows of the method beside each other; below a mean its difference to the full method."""
     body = []
+    spread = {figure: seed_variance(lines, budget, path) for figure, path in figures.items()}
     for name in names:
         found = {figure: cells(lines, name, budget, path) for figure, path in figures.items()}
-        text = [_with_gain(lines, name, budget, figures[figure], own) for figure, own in found.items()]
+        text = [_with_gain(lines, name, budget, figures[figure], own, spread[figure]) for figure, own in found.items()]
         body.append([name, str(max(map(len, found.values()))), *text])
     return markdown(["row", "runs", *figures], body)
 
 
-def _with_gain(lines: Results, name: str, budget: str, figure: str, own: Found) -> str:
+def _with_gain(lines: Results, name: str, budget: str, figure: str, own: Found, spread: float) -> str:
     if not is_possible(name, figure):
         return NONE
     if name == REFERENCE or not own:
         return shown(own)
-    full, spread = cells(lines, REFERENCE, budget, figure), seed_variance(lines, budget, figure)
-    return f"{shown(own)}<br>{gained(own, full, spread)}"
+    return f"{shown(own)}<br>{gained(own, cells(lines, REFERENCE, budget, figure), spread)}"
 
 
 def questions(lines: Results, budget: str, figures: Mapping[str, str] = SHORT) -> str:

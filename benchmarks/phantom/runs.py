@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bundle_command import REPOSITORY, run_bundle
+from monai_unimedi.metrics.table import named_figures
 from monai_unimedi.precision import has_bfloat16_units
 
 __all__ = [
@@ -135,17 +136,10 @@ def _config(name: str) -> Path:
     return REPOSITORY / "bundles" / "pretrain" / "configs" / f"{name}.json"
 
 
-def figures_of(metrics: Any, name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every figure with its interval, by dotted name."""
-    if not isinstance(metrics, Mapping):
-        return
-    if {"value", "low", "high", "count"} <= metrics.keys():
-        yield name, metrics
-        return
-    for key, child in metrics.items():
-        path = f"{name}.{key}".lstrip(".")
-        if path not in DETAIL:
-            yield from figures_of(child, path)
+def figures_of(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every figure with its interval, by dotted name; detail is left out."""
+    left_out = tuple(f"{path}." for path in DETAIL)
+    return ((name, figure) for name, figure in named_figures(metrics) if not name.startswith(left_out))
 
 
 def commit() -> str:
