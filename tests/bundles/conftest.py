@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
@@ -104,3 +105,12 @@ def new_bundle(tmp_path: Path, phantom_dir: Path, trained: Bundle) -> Bundle:
 @pytest.fixture(scope="session")
 def equal() -> Callable[[Any, Any], bool]:
     return same
+
+
+@pytest.fixture
+def one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process as the only one of a launch; a store in a file would end it when the file has gone before."""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    for name in ("_model", "_need_to_sync"):  # Ignite goes on taking this process for one of several
+        monkeypatch.setattr(ignite.distributed.utils, name, getattr(ignite.distributed.utils, name))
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed
 import jsonschema
 import monai.bundle
 import pytest
@@ -399,18 +398,10 @@ def test_fraction_of_the_labels_changes_the_run(another: ClassificationBundle) -
     assert "label_fraction (was 50, is 100)" in causes(caught.value)
 
 
+@pytest.mark.usefixtures("one_rank")
 def test_several_processes_overlay_trains_as_one_process_does(
-    classified: ClassificationBundle,
-    another: ClassificationBundle,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    equal: Callable[[Any, Any], bool],
+    classified: ClassificationBundle, another: ClassificationBundle, equal: Callable[[Any, Any], bool]
 ) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    for name in ("_model", "_need_to_sync"):  # Ignite goes on taking this process for one of several
-        monkeypatch.setattr(ignite.distributed.utils, name, getattr(ignite.distributed.utils, name))
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     another.train("multi_gpu_train")
     assert not torch.distributed.is_initialized()
     models = [each.output_dir / "models" / "model.pt" for each in (classified, another)]

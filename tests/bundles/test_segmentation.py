@@ -432,16 +432,10 @@ def test_several_processes_share_the_batch_whatever_their_number(
     assert len(sampler.requests(0)) == expected // processes
 
 
+@pytest.mark.usefixtures("one_rank")
 def test_several_processes_overlay_trains_as_one_process_does(
-    segmented: SegmentationBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, equal: Callable[[Any, Any], bool]
+    segmented: SegmentationBundle, tmp_path: Path, equal: Callable[[Any, Any], bool]
 ) -> None:
-    import ignite.distributed
-
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    for name in ("_model", "_need_to_sync"):  # Ignite goes on taking this process for one of several
-        monkeypatch.setattr(ignite.distributed.utils, name, getattr(ignite.distributed.utils, name))
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     bundle = another(segmented, tmp_path)
     bundle.train("multi_gpu_train")
     assert not torch.distributed.is_initialized()

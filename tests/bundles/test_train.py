@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed
 import pytest
 import torch
 from ignite.engine import Events
@@ -320,18 +319,10 @@ def test_paper_overlay_counts_the_batches_of_its_lists(trained: Bundle, new_bund
     assert parser.get_parsed_content("max_epochs") == 50
 
 
+@pytest.mark.usefixtures("one_rank")
 def test_several_processes_overlay_trains_as_one_process_does(
-    trained: Bundle,
-    new_bundle: Bundle,
-    equal: Callable[[Any, Any], bool],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    trained: Bundle, new_bundle: Bundle, equal: Callable[[Any, Any], bool]
 ) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    for name in ("_model", "_need_to_sync"):  # Ignite goes on taking this process for one of several
-        monkeypatch.setattr(ignite.distributed.utils, name, getattr(ignite.distributed.utils, name))
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     workflow = new_bundle.train("multi_gpu_train")
     assert isinstance(
         workflow.parser.get_parsed_content("network"), torch.nn.parallel.DistributedDataParallel
