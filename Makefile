@@ -25,7 +25,8 @@ LEARNT_OPTIONS = --seed $(SEED) --output_dir $(LEARNT) --model_dir $(LEARNT)/mod
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 STAMP = .installed
 
-CORE_TESTS = $(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile --ignore=tests/apps tests
+# A worker that dies ends the tests, and so does one that hangs: xdist may wait for ever for the rest of its files.
+CORE_TESTS = $(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile --max-worker-restart 0 --timeout 600 --ignore=tests/apps tests
 LABEL_TESTS = $(LABEL_VENV)/bin/python -m pytest -q tests/apps
 # monailabel 0.8.5 imports distutils, which python 3.12 has no more.
 LABEL_INSTALL = $(shell $(PYTHON) -c 'import sys; print("label-install" * (sys.version_info < (3, 12)))')
