@@ -6,6 +6,7 @@ The variables are set before torch, itk or matplotlib is imported, so they hold 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -24,6 +25,10 @@ os.environ.update(
     MPLBACKEND="Agg",
     GIT_PYTHON_REFRESH="quiet",
 )
+
+
+# What ranks of the tests need, imported once; they are forked from a process without threads.
+multiprocessing.set_forkserver_preload(["monai_unimedi.engines", "monai_unimedi.handlers", "torch.distributed"])
 
 
 @pytest.fixture(scope="session")

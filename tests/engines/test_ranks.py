@@ -20,8 +20,8 @@ from tests.engines.toy_run import ToyRun, same
 
 
 def start_ranks(function: Callable[..., None], *arguments: Any, count: int = 2) -> None:
-    """Forks, since importing everything anew in each rank would take longer than the test."""
-    mp.start_processes(in_rank, args=(count, function, arguments), nprocs=count, start_method="fork")
+    """Forks of a process that has imported everything and has no threads; a fork of this one may wait for ever."""
+    mp.start_processes(in_rank, args=(count, function, arguments), nprocs=count, start_method="forkserver")
 
 
 def in_rank(rank: int, count: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:

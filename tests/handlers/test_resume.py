@@ -138,7 +138,7 @@ def run_slowly(folder: Path, **arguments: Any) -> None:
 
 def test_killed_process_goes_on(tmp_path: Path) -> None:
     folder, arguments = tmp_path / "parts", {"accumulation_steps": 2, "max_epochs": 12}
-    process = multiprocessing.get_context("fork").Process(target=run_slowly, args=(folder,), kwargs=arguments)
+    process = multiprocessing.get_context("forkserver").Process(target=run_slowly, args=(folder,), kwargs=arguments)
     process.start()
     wait_for(lambda: (folder / "resume.pt").exists() and len(history_lines(folder)) > 3)
     os.killpg(process.pid or 0, signal.SIGKILL)
