@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+from joblib import Parallel, delayed
 
 from monai_unimedi.data.phantom import LABEL_NAMES, PROMPTS, VERSION
 
@@ -47,8 +46,7 @@ def patient_rows(thorax: Thorax, output: Path, counts: Mapping[str, int], seed: 
     tasks = [(split, index) for split in SPLITS for index in range(counts[split])]
     for split in SPLITS:
         (output / thorax.scan.name / split).mkdir(parents=True, exist_ok=True)
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
-        made = pool.map(partial(_write, thorax, output, seed), tasks, chunksize=8)
+    made = Parallel(n_jobs=processes)(delayed(_write)(thorax, output, seed, task) for task in tasks)
     return {split: [row for (part, _), row in zip(tasks, made) if part == split] for split in SPLITS}
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 from filelock import FileLock
+from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 from tqdm import tqdm
 
@@ -209,18 +209,10 @@ def _write(root: Path, settings: dict[str, Any], num_processes: int | None, show
 def _map_chunks(
     root: Path, settings: dict[str, Any], chunks: list[Chunk], num_processes: int | None
 ) -> Iterator[list[dict[str, Any]]]:
-    make = partial(_make_chunk, root, settings)
-    count = num_processes or len(
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
-    count = min(count, len(chunks))
-    if count <= 1:
-        yield from map(make, chunks)
-        return
-    # Forked children inherit the imports; they run NumPy's own loops only, no BLAS and no torch.
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    with multiprocessing.get_context(method).Pool(count) as pool:
-        yield from pool.imap(make, chunks)
+    full = sum(stop - start for _, _, start, stop in chunks) // CHUNK
+    count = num_processes or min(cpu_count(), full)  # a process is not worth its start for a few phantoms
+    jobs = [delayed(_make_chunk)(root, settings, chunk) for chunk in chunks]
+    return Parallel(n_jobs=max(1, min(count, len(chunks))), return_as="generator", batch_size=1)(jobs)
 
 
 def _make_chunk(root: Path, settings: dict[str, Any], chunk: Chunk) -> list[dict[str, Any]]:
