@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from monai_unimedi.data.phantom import (
     LABEL_NAMES,
     PROMPTS,
     VERSION,
+    dataset,
     difficulty_card,
     ensure_phantom,
     generate_ct,
@@ -62,6 +64,22 @@ def test_bytes_do_not_depend_on_number_of_processes(tmp_path: Path) -> None:
     one = contents(tmp_path / "one")
     assert one == contents(tmp_path / "three")
     assert len(one) == 2 + 15 + 7  # datalists, images, masks
+
+
+@pytest.mark.parametrize(("num_training", "expected"), [(3, 1), (40, 3), (400, 8)])
+def test_a_process_has_full_work(
+    num_training: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def parallel(n_jobs: int, **options: Any) -> Callable[[list[Any]], list[Any]]:
+        started.append(n_jobs)
+        return lambda jobs: [[] for _ in jobs]
+
+    monkeypatch.setattr(dataset, "Parallel", parallel)
+    monkeypatch.setattr(dataset, "cpu_count", lambda: 8)
+    write_phantom(tmp_path, num_training=num_training, num_validation=0, num_test=0)
+    assert started == [expected]
 
 
 def test_every_split_dimension_and_seed_has_phantoms_of_its_own() -> None:
