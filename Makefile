@@ -27,7 +27,7 @@ STAMP = .installed
 
 # A worker that dies ends the tests, and so does one that hangs: xdist may wait for ever for the rest of its files.
 CORE_TESTS = $(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile --max-worker-restart 0 --timeout 600 --ignore=tests/apps tests
-LABEL_TESTS = $(LABEL_VENV)/bin/python -m pytest -q tests/apps
+LABEL_TESTS = $(LABEL_VENV)/bin/python -m pytest -q --timeout 600 tests/apps
 # monailabel 0.8.5 imports distutils, which python 3.12 has no more.
 LABEL_INSTALL = $(shell $(PYTHON) -c 'import sys; print("label-install" * (sys.version_info < (3, 12)))')
 
@@ -115,7 +115,7 @@ endef
 # About 8 GB: monailabel asks for torchvision, which needs the registry's torch with CUDA.
 $(LABEL_VENV)/$(STAMP): setup.cfg pyproject.toml constraints-label.txt
 	$(call new_environment,$(LABEL_VENV))
-	$(LABEL_VENV)/bin/python $(PIP_INSTALL) -c constraints-label.txt "torch!=2.13.0+cpu" -e ".[label]" pytest
+	$(LABEL_VENV)/bin/python $(PIP_INSTALL) -c constraints-label.txt "torch!=2.13.0+cpu" -e ".[label]" pytest pytest-timeout
 	@rm -rf monai_unimedi.egg-info build && touch $@
 
 define new_environment

@@ -108,7 +108,7 @@ def test_fast_tier_runs_the_label_apps_tests_then_the_others_and_fails_with_eith
     done = make(repository, "test", *environments)
     assert (done.returncode == 0) is (label == core == 0)
     assert done.stdout.splitlines()[:2] == [
-        "label: -m pytest -q tests/apps",
+        "label: -m pytest -q --timeout 600 tests/apps",
         "core: -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 --timeout 600 --ignore=tests/apps tests",
     ]
 
