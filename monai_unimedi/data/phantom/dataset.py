@@ -69,7 +69,7 @@ def write_phantom(
         ct_shape: voxels of a CT; the field of view stays 384 x 384 x 320 mm.
         xray_shape: pixels of an X-ray; the field of view stays 360 mm wide.
         training_masks: write masks of the training phantoms too; those of the others are always there.
-        num_processes: by default the number of CPU cores this process may use.
+        num_processes: by default the number of CPU cores this process may use, each with 25 phantoms or more.
         show_progress: draw a progress bar.
 
     Returns:
@@ -195,7 +195,7 @@ def _write(root: Path, settings: dict[str, Any], num_processes: int | None, show
     rows: dict[str, dict[str, list[Any]]] = {d: {s: [] for s in SPLITS} for d in DIMENSIONS}
     total = sum(stop - start for _, _, start, stop in chunks)
     with tqdm(total=total, desc="phantoms", unit="phantom", disable=not show_progress) as progress:
-        for (dimension, split, _, _), made in zip(chunks, _map_chunks(root, settings, chunks, num_processes)):
+        for made, (dimension, split, _, _) in zip(_map_chunks(root, settings, chunks, num_processes), chunks):
             rows[dimension][split] += made
             progress.update(len(made))
     for dimension, path in _datalists(root).items():
