@@ -149,3 +149,16 @@ def test_what_the_readme_says_it_shows_is_a_cell_of_the_tables(repository: Path)
     assert len(said) > 10
     assert [figure for figure in said if figure not in cells] == []
     assert not re.findall(r"\d\.\d\d(?! ±)(?!\d)", re.sub(r"\d\.\d\d ± \d\.\d\d", "", claims))
+
+
+def test_what_the_page_says_of_its_tables_stands_in_them(repository: Path) -> None:
+    """Sentences may round to fewer digits, and turn a difference round."""
+    lines = (repository / "docs" / "evidence.md").read_text(encoding="utf-8").splitlines()
+    figure = r"(\d+\.\d+) ± (\d+\.\d+)"
+    tables, sentences = ("\n".join(line for line in lines if line.startswith("|") is kept) for kept in (True, False))
+    cells = [(float(value), float(half)) for value, half in re.findall(figure, tables)]
+    said = re.findall(figure, sentences)
+    assert len(said) > 20
+    for value, half in said:
+        near = 0.5 * 10.0 ** -len(value.split(".")[1]) + 1e-9
+        assert any(abs(v - float(value)) <= near and abs(h - float(half)) <= near for v, h in cells), (value, half)
