@@ -25,9 +25,10 @@ LEARNT_OPTIONS = --seed $(SEED) --output_dir $(LEARNT) --model_dir $(LEARNT)/mod
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 STAMP = .installed
 
-# A worker that dies ends the tests, and so does one that hangs: xdist may wait for ever for the rest of its files.
-CORE_TESTS = $(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile --max-worker-restart 0 --timeout 600 --ignore=tests/apps tests
-LABEL_TESTS = $(LABEL_VENV)/bin/python -m pytest -q --timeout 600 tests/apps
+# A test that hangs, be it in C, ends its process, and a worker that dies the tests: xdist may wait for ever for its files.
+LIMIT = --timeout 600 --timeout-method thread
+CORE_TESTS = $(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile --max-worker-restart 0 $(LIMIT) --ignore=tests/apps tests
+LABEL_TESTS = $(LABEL_VENV)/bin/python -m pytest -q $(LIMIT) tests/apps
 # monailabel 0.8.5 imports distutils, which python 3.12 has no more.
 LABEL_INSTALL = $(shell $(PYTHON) -c 'import sys; print("label-install" * (sys.version_info < (3, 12)))')
 

@@ -105,11 +105,11 @@ def test_fast_tier_runs_the_label_apps_tests_then_the_others_and_fails_with_eith
         f"LABEL_VENV={stand_in(tmp_path / 'label', label)}",
         f"PYTHON={sys.executable}",
     ]
-    done = make(repository, "test", *environments)
+    done, limit = make(repository, "test", *environments), "--timeout 600 --timeout-method thread"
     assert (done.returncode == 0) is (label == core == 0)
     assert done.stdout.splitlines()[:2] == [
-        "label: -m pytest -q --timeout 600 tests/apps",
-        "core: -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 --timeout 600 --ignore=tests/apps tests",
+        f"label: -m pytest -q {limit} tests/apps",
+        f"core: -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 {limit} --ignore=tests/apps tests",
     ]
 
 

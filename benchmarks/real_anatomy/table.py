@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.phantom.evidence import markdown
@@ -18,6 +19,18 @@ CONTROLS = ("random", "centre", "uniform", "entropy", "constant")
 KS = (1, 2, 4)
 GROUNDING = ("sentence", "attention", "random", "other_sentence", "other_image")
 TUMOUR = "tumour"
+ZERO_SHOT = {
+    "lift": "slice_selection.lift",
+    "zero-shot `auroc`": "zero_shot.3d.auroc",
+    "`auroc_positive`": "zero_shot.3d.auroc_positive",
+    "`auroc_negative`": "zero_shot.3d.auroc_negative",
+}
+LEARNT = {
+    "image to report R@1": "retrieval.3d.image_to_report.R@1",
+    "report to image R@1": "retrieval.3d.report_to_image.R@1",
+    "probe": "linear_probe.trained.3d.100",
+    "probe of the untrained network": "linear_probe.untrained.3d.100",
+}
 
 
 def tables(lines: Lines) -> str:
@@ -29,7 +42,8 @@ def tables(lines: Lines) -> str:
         ("Training", _training(lines)),
         ("Slice selection, all lesions: hit@1 / hit@2 / hit@4", _selection("all", models, tested, by_key)),
         ("Slice selection, small lesions: hit@1 / hit@2 / hit@4", _selection("small", models, tested, by_key)),
-        ("Attention and zero-shot", _zero_shot(models, tested, by_key)),
+        ("Attention and zero-shot", _figures(ZERO_SHOT, models, tested, by_key)),
+        ("Retrieval and linear probes with all labels", _figures(LEARNT, models, tested, by_key)),
         ("Grounding, volumes with two findings at different heights: hit@1", _grounding(models, tested, by_key)),
         ("Real tumours: hit@1 / hit@2 / hit@4", _tumours(lines, models)),
     ]
@@ -91,18 +105,12 @@ def _hits(by_key: Key, model: str, tested: str, path: str) -> str:
     return " / ".join(_number(by_key, model, tested, f"{path}.hit@{k}") for k in KS)
 
 
-def _zero_shot(models: list[str], tested: list[str], by_key: Key) -> str:
-    figures = {
-        "lift": "slice_selection.lift",
-        "zero-shot `auroc`": "zero_shot.3d.auroc",
-        "`auroc_positive`": "zero_shot.3d.auroc_positive",
-        "`auroc_negative`": "zero_shot.3d.auroc_negative",
-    }
+def _figures(figures: Mapping[str, str], models: list[str], tested: list[str], by_key: Key) -> str:
     rows = [
         [patient, model, *(_number(by_key, model, patient, path, True) for path in figures.values())]
         for patient in tested
         for model in models
-        if (model, patient, "slice_selection.lift") in by_key
+        if (model, patient, next(iter(figures.values()))) in by_key
     ]
     return markdown(["test patient", "model", *figures], rows)
 

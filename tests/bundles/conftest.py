@@ -108,9 +108,12 @@ def equal() -> Callable[[Any, Any], bool]:
 
 
 @pytest.fixture
-def one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_rank(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process as the only one of a launch; a store in a file would end it when the file has gone before."""
     monkeypatch.setenv("LOCAL_RANK", "0")
     for name in ("_model", "_need_to_sync"):  # Ignite goes on taking this process for one of several
         monkeypatch.setattr(ignite.distributed.utils, name, getattr(ignite.distributed.utils, name))
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -66,6 +66,16 @@ def test_bytes_do_not_depend_on_number_of_processes(tmp_path: Path) -> None:
     assert len(one) == 2 + 15 + 7  # datalists, images, masks
 
 
+def test_processes_that_are_used_again_write_where_they_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        write_phantom("set", **TINY, num_processes=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
 @pytest.mark.parametrize(("num_training", "expected"), [(3, 1), (40, 3), (400, 8)])
 def test_a_process_has_full_work(
     num_training: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

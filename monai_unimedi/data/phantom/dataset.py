@@ -211,6 +211,7 @@ def _map_chunks(
 ) -> Iterator[list[dict[str, Any]]]:
     full = sum(stop - start for _, _, start, stop in chunks) // CHUNK
     count = num_processes or min(cpu_count(), full)  # a process is not worth its start for a few phantoms
+    root = root.absolute()  # processes that are used again are in the folder of the first call
     jobs = [delayed(_make_chunk)(root, settings, chunk) for chunk in chunks]
     return Parallel(n_jobs=max(1, min(count, len(chunks))), return_as="generator", batch_size=1)(jobs)
 
