@@ -109,7 +109,7 @@ def equal() -> Callable[[Any, Any], bool]:
 
 @pytest.fixture
 def one_rank(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process as the only one of a launch; a store in a file would end it when the file has gone before."""
+    """This process alone in a launch; a store in a file that cannot be opened when it is freed would end it."""
     monkeypatch.setenv("LOCAL_RANK", "0")
     for name in ("_model", "_need_to_sync"):  # Ignite goes on taking this process for one of several
         monkeypatch.setattr(ignite.distributed.utils, name, getattr(ignite.distributed.utils, name))
