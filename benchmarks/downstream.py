@@ -65,6 +65,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add("--seconds", type=float, help="of training for each run; without it the bundle's own number of steps")
     add("--jobs", type=int, default=1, help="trainings at a time")
+    add("--decoder", help="of the segmentation; without it the bundle's own")
     add("--options", nargs="*", default=[], help="further options of train.json, such as --options num_steps=100")
     return parser.parse_args(words)
 
@@ -82,9 +83,14 @@ def length(options: argparse.Namespace, task: str, dimension: str) -> dict[str, 
     if options.seconds is None:
         return {}
     folder = options.output.resolve() / "pace" / f"{task}_{dimension}"
-    told = {"pretrained": "none", "phantom_dir": phantoms(options, task, dimension)}
+    told = {"pretrained": "none", "phantom_dir": phantoms(options, task, dimension)} | decoder_of(options, task)
     steps = steps_in(options.seconds, f"{task}_{dimension}", told, folder, threads(options))
     return {"num_steps": steps, "steps_per_epoch": max(1, steps // CHECKPOINTS)}
+
+
+def decoder_of(options: argparse.Namespace, task: str) -> dict[str, str]:
+    """What training and evaluation of a segmentation are told of it."""
+    return {"decoder": options.decoder} if options.decoder and task == "segmentation" else {}
 
 
 def threads(options: argparse.Namespace) -> int:
@@ -116,7 +122,8 @@ def run(
     if (folder / "metrics.json").is_file():
         return
     weights = options.pretrained[options.seeds.index(seed) % len(options.pretrained)].resolve()
-    places = {"output_dir": folder, "model_dir": folder / "models", "phantom_dir": phantoms(options, task, dimension)}
+    places: dict[str, Any] = {"output_dir": folder, "model_dir": folder / "models"}
+    places |= {"phantom_dir": phantoms(options, task, dimension)} | decoder_of(options, task)
     own = {"pretrained": weights if start == "pretrained" else "none", "label_fraction": f"{fraction:g}", "seed": seed}
     own |= steps | dict(option.split("=", 1) for option in options.options)
     bundle = f"{task}_{dimension}"

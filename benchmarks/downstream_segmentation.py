@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Segmentation of real images by the bundles: pre-trained, from scratch, and MONAI's UNETR and UNet, at equal time.
+"""Segmentation of real images by the bundles: pre-trained and from scratch, with each decoder, and MONAI's UNETR and
+UNet, at equal time.
 
     python -m benchmarks.downstream_segmentation [--tasks nodules lungs organs] [--seconds 300]
         [--pretrained phantom=output/demo/models/model.pt real=output/real/fold{fold}_phantom/models/model.pt]
 
 Each arm trains for the same time on the same rows (its steps follow from the pace of a short run, measured alone) and
 is judged by the bundle's evaluation on unseen patients; every patient is unseen in one of three splits, and the figures
-are over the unseen images of all splits, the difference to scratch paired by image. ``--pretrained NAME=PATH`` adds an
-arm; ``{fold}`` in a path stands for the split, for weights that must not have seen the split's unseen patients (those
-of ``benchmarks/real_files.py`` have not). Writes ``results.json`` and ``tables.md`` below ``--output``; the same
-command goes on where it stopped.
+are over the unseen images of all splits, the differences paired by image: of a pre-trained encoder to the same network
+from scratch, and of each arm to MONAI's UNet. ``--pretrained NAME=PATH`` adds an arm a decoder; ``{fold}`` in a path
+stands for the split, for weights that must not have seen the split's unseen patients (those of
+``benchmarks/real_files.py`` have not). Writes ``results.json`` and ``tables.md`` below ``--output``; the same command
+goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "organs": {"source": "3d", "names": list(ORGANS), "options": {"spacing": [4.0, 4.0, 8.0]}, "size": [48, 48, 16]},
 }
 MAKE = {"nodules": nodules, "lungs": lungs, "organs": organs}
-SCRATCH = "scratch"
+SCRATCH, HYBRID, UNET = "scratch", "hybrid decoder, ", "MONAI UNet"
 SHARED = {"batch_size": 4, "device": "cpu", "exclusive": True}
 Arms = dict[str, dict[str, Any]]
 
@@ -91,6 +93,7 @@ def arms_of(options: argparse.Namespace, task: str, fold: int) -> Arms:
     for word in options.pretrained:
         name, path = word.split("=", 1)
         arms[f"{name} encoder"] = {"pretrained": Path(path.format(fold=fold)).resolve()}
+    arms |= {HYBRID + name: {**changes, "decoder": "hybrid"} for name, changes in arms.items()}
     found = peers(len(about["size"]), len(about["names"]) + 1, about["size"])
     return arms | {name: {"network_def": net, "pretrained": "none"} for name, net in found.items()}
 
@@ -101,7 +104,7 @@ def peers(dims: int, channels: int, size: list[int]) -> Arms:
     unet = {"spatial_dims": dims, "in_channels": 1, "out_channels": channels, "channels": [16, 32, 64, 128]}
     unetr = {"in_channels": 1, "out_channels": channels, "img_size": size, "feature_size": 16, "hidden_size": 128}
     return {
-        "MONAI UNet": {"_target_": "monai.networks.nets.UNet", **unet, "strides": strides, "num_res_units": 2},
+        UNET: {"_target_": "monai.networks.nets.UNet", **unet, "strides": strides, "num_res_units": 2},
         "MONAI UNETR": {
             "_target_": "monai.networks.nets.UNETR", **unetr, "mlp_dim": 512, "num_heads": 4, "spatial_dims": dims,
         },
@@ -118,17 +121,28 @@ def given(task: str, datalist: Path, arm: Mapping[str, Any], folder: Path) -> di
         "output_dir": folder,
         "model_dir": folder / "models",
     }
-    net = {"network_def": arm["network_def"]} if "network_def" in arm else {}
+    net = {key: arm[key] for key in ("network_def", "decoder") if key in arm}
     return {**SHARED, **TASKS[task]["options"], **classes, **places, **net}
 
 
 def pace(options: argparse.Namespace, task: str, arm: str, datalist: Path) -> int:
-    """Steps of an arm in the asked time; those of our network go by the one from scratch."""
-    arms = arms_of(options, task, 0)
-    network = arm if "network_def" in arms[arm] else SCRATCH
-    changes, folder = arms[network], options.output / task / "pace" / network.replace(" ", "_")
+    """Steps of an arm in the asked time; those of our networks go by the one from scratch."""
+    network = from_scratch(arm)
+    changes, folder = arms_of(options, task, 0)[network], options.output / task / "pace" / file_name(network)
     told = {**given(task, datalist, changes, folder), "pretrained": changes["pretrained"]}
     return steps_in(options.seconds, bundle(task), told, folder, threads(options))
+
+
+def from_scratch(arm: str) -> str:
+    """The arm of the same network from scratch; MONAI's networks are that themselves."""
+    if arm.startswith("MONAI"):
+        return arm
+    return HYBRID + SCRATCH if arm.startswith(HYBRID) else SCRATCH
+
+
+def file_name(arm: str) -> str:
+    """Of its folder."""
+    return arm.replace(",", "").replace(" ", "_")
 
 
 def bundle(task: str) -> str:
@@ -143,7 +157,7 @@ def threads(options: argparse.Namespace) -> int:
 
 def folder_of(options: argparse.Namespace, task: str, arm: str, fold: int) -> Path:
     """Of one run."""
-    return Path(options.output) / task / f"fold{fold}" / arm.replace(" ", "_")
+    return Path(options.output) / task / f"fold{fold}" / file_name(arm)
 
 
 def run(options: argparse.Namespace, task: str, arm: str, fold: int, datalist: Path, steps: int) -> None:
@@ -160,7 +174,7 @@ def run(options: argparse.Namespace, task: str, arm: str, fold: int, datalist: P
 
 
 def figures(options: argparse.Namespace, task: str, arms: Sequence[str], lists: Sequence[Path]) -> dict[str, Any]:
-    """Dice of every arm over the unseen images of all splits, and its difference to scratch."""
+    """Dice of every arm over the unseen images of all splits, its differences, and what it cost."""
     folders = {arm: [folder_of(options, task, arm, fold) for fold in range(len(lists))] for arm in arms}
     found = {arm: torch.cat([dice(folder, TASKS[task]["names"]) for folder in folders[arm]]) for arm in arms}
     results: dict[str, Any] = {}
@@ -168,7 +182,8 @@ def figures(options: argparse.Namespace, task: str, arms: Sequence[str], lists: 
         values = torch.cat([constant_dice(path, TASKS[task]["source"], TASKS[task]["size"]) for path in lists])
         results["constant mask"] = {"dice": bootstrap_interval(values[:, None].double())}
     for arm in arms:
-        gain = {} if arm == SCRATCH else {"difference": paired_mean(found[arm][None], found[SCRATCH][None])}
+        others = {"difference": from_scratch(arm), "to_unet": UNET}
+        gain = {key: paired_mean(found[arm][None], found[to][None]) for key, to in others.items() if to != arm}
         records = [json.loads((folder / "training.json").read_text()) for folder in folders[arm]]
         costs = {"steps": records[0]["steps"], "seconds": round(statistics.mean(r["seconds"] for r in records))}
         size = {"parameters": records[0]["parameters"]}
@@ -189,12 +204,13 @@ def table(task: str, results: Mapping[str, Any]) -> str:
     lines = [
         f"{task}, {count} unseen images:",
         "",
-        "| start | Dice | 95 % interval | minus scratch | parameters, M | steps | seconds |",
-        "|---|---|---|---|---|---|---|",
+        f"| start | Dice | 95 % interval | minus scratch | minus {UNET} | parameters, M | steps | seconds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for arm, found in results.items():
-        value, gain = found["dice"], interval(found["difference"]) if "difference" in found else ""
-        cells = f"{value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} | {gain}"
+        value = found["dice"]
+        gains = [interval(found[key]) if key in found else "" for key in ("difference", "to_unet")]
+        cells = " | ".join([f"{value['value']:.3f}", f"{value['low']:.3f} to {value['high']:.3f}", *gains])
         costs = (
             f"{found['parameters'] / 1e6:.2f} | {found['steps']} | {found['seconds']}" if "steps" in found else "| |"
         )

@@ -21,6 +21,8 @@ STARTS = [
     f"real={REPOSITORY}/output/real/fold{{fold}}_phantom/models/model.pt",
 ]
 
+NAMES = {"difference": "scratch", "to_unet": downstream_segmentation.UNET}
+
 
 def main() -> int:
     """Runs both benchmarks; returns 0 where every table has its figures. Without the real files: 1."""
@@ -30,10 +32,11 @@ def main() -> int:
         print("downstream_real: nothing shown, no real files")
         return 1
     parts = [
-        f"{task} {arm} Dice {figure['dice']['value']:.3f}, minus scratch {interval(figure['difference'])}"
+        f"{task} {arm} Dice {figure['dice']['value']:.3f}, minus {NAMES[key]} {interval(figure[key])}"
         for task, found in masks.items()
         for arm, figure in found.items()
-        if "difference" in figure
+        for key in NAMES
+        if key in figure
     ]
     parts += [f"malignancy {arm} AUROC {figure['auroc']['value']:.3f}" for arm, figure in ratings.items()]
     print(f"downstream_real: {'; '.join(parts)}")

@@ -412,6 +412,16 @@ def test_model_of_other_sizes_names_the_options(segmented: SegmentationBundle) -
     assert "--feature_size '4'" in causes(caught.value)
 
 
+def test_hybrid_decoder_trains_and_its_model_names_it(segmented: SegmentationBundle, tmp_path: Path) -> None:
+    bundle = another(segmented, tmp_path)
+    bundle.train(decoder="hybrid", num_layers=1)
+    assert json.loads((bundle.output_dir / "models" / "encoder.json").read_text())["sizes"]["decoder"] == "hybrid"
+    assert "dice" in bundle.evaluate(decoder="hybrid", num_layers=1).lower()
+    with pytest.raises(RuntimeError) as caught:
+        bundle.evaluate(num_layers=1)
+    assert "--decoder" in causes(caught.value)
+
+
 @pytest.mark.parametrize(("batch", "processes", "expected"), [(4, 3, 3), (2, 4, 4), (8, 4, 8)])
 def test_several_processes_share_the_batch_whatever_their_number(
     segmented: SegmentationBundle,

@@ -10,7 +10,7 @@ import torch
 
 from monai_unimedi.networks.blocks.upsampling import upsampling_factors
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
-from monai_unimedi.networks.nets.segmenter import UniMediSegmenter, skip_layers
+from monai_unimedi.networks.nets.segmenter import DECODERS, UniMediSegmenter, skip_layers
 from monai_unimedi.networks.pretrained import load_encoder_weights
 
 TINY: dict[str, Any] = {
@@ -46,27 +46,30 @@ def test_twelve_layers_and_four_stages_read_the_layers_of_unetr() -> None:
         skip_layers(3, 4)
 
 
+@pytest.mark.parametrize("decoder", [None, *DECODERS])
 @pytest.mark.parametrize(
     ("spatial_dims", "patch", "depth", "size"),
     [
         (2, (12, 12), 8, (24, 36)),
         (2, (16, 16), 4, (32, 16)),
+        (2, (14, 14), 1, (28, 42)),
         (3, (12, 12), 8, (24, 36, 16)),
         (3, (16, 16), 4, (32, 16, 8)),
     ],
 )
 def test_logits_have_the_size_of_the_image_for_any_patch(
-    spatial_dims: int, patch: tuple[int, int], depth: int, size: tuple[int, ...]
+    spatial_dims: int, patch: tuple[int, int], depth: int, size: tuple[int, ...], decoder: str | None
 ) -> None:
-    network = segmenter(spatial_dims, patch_size=patch, patch_depth=depth)
+    network = segmenter(spatial_dims, patch_size=patch, patch_depth=depth, decoder=decoder)
     assert network(torch.rand(2, 1, *size)).shape == (2, 3, *size)
 
 
+@pytest.mark.parametrize("decoder", [None, *DECODERS])
 @pytest.mark.parametrize(("spatial_dims", "size"), [(2, (24, 24)), (3, (24, 24, 16))])
 def test_batch_equals_each_sample_alone_and_the_script_equals_the_network(
-    spatial_dims: int, size: tuple[int, ...]
+    spatial_dims: int, size: tuple[int, ...], decoder: str | None
 ) -> None:
-    network = segmenter(spatial_dims, num_selected_slices=2)
+    network = segmenter(spatial_dims, num_selected_slices=2, decoder=decoder)
     image = torch.rand(3, 1, *size)
     together = network(image)
     for index in range(3):
@@ -135,16 +138,45 @@ def test_prior_is_the_first_probability() -> None:
     torch.testing.assert_close(network(torch.rand(1, 1, 24, 24)).sigmoid(), torch.full((1, 3, 24, 24), 0.01))
 
 
-def test_every_part_of_the_decoder_is_used() -> None:
-    for spatial_dims, size in ((2, (24, 24)), (3, (24, 24, 16))):
-        network = segmenter(spatial_dims).train()
-        network(torch.rand(2, 1, *size)).square().mean().backward()
-        assert [name for name, p in network.decoder.named_parameters() if p.grad is None] == []
+@pytest.mark.parametrize("decoder", list(DECODERS))
+@pytest.mark.parametrize(("spatial_dims", "size"), [(2, (24, 24)), (3, (24, 24, 16))])
+def test_every_part_of_the_decoder_is_used(spatial_dims: int, size: tuple[int, ...], decoder: str) -> None:
+    network = segmenter(spatial_dims, decoder=decoder).train()
+    network(torch.rand(2, 1, *size)).square().mean().backward()
+    assert [name for name, p in network.decoder.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize(("spatial_dims", "kind"), [(2, "ProgressiveUpsampling"), (3, "UnetrDecoder")])
+def test_decoder_is_the_protocols_unless_another_is_named(spatial_dims: int, kind: str) -> None:
+    assert type(segmenter(spatial_dims).decoder).__name__ == kind
+    assert type(segmenter(spatial_dims, decoder="hybrid").decoder).__name__ == "HybridDecoder"
+
+
+def test_hybrid_decoder_needs_the_last_layer_alone_and_reads_its_tokens() -> None:
+    network = segmenter(2, decoder="hybrid", num_layers=1)
+    assert network.layers == [0]
+    image = torch.rand(1, 1, 24, 24)
+    grids = network.tokens(image)[1]
+    assert not torch.allclose(network.decoder(image, grids), network.decoder(image, [-grids[0]]))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5, 7])
+def test_hybrid_decoder_leaves_no_pixel_out(factor: int) -> None:
+    patch = (2 * factor, 2 * factor)
+    network = segmenter(2, decoder="hybrid", patch_size=patch)
+    image = torch.rand(1, 1, 2 * patch[0], 2 * patch[1], requires_grad=True)
+    network.decoder.down[1](network.decoder.down[0](image)).square().sum().backward()
+    assert image.grad is not None
+    assert bool((image.grad != 0).all())
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"spatial_dims": 4}, "must be 2"), ({"spatial_dims": 2, "prior": 1.0}, "probability")],
+    [
+        ({"spatial_dims": 4}, "must be 2"),
+        ({"spatial_dims": 2, "prior": 1.0}, "probability"),
+        ({"spatial_dims": 2, "decoder": "unet"}, "decoder must be one of unetr, setr_pup, hybrid, got 'unet'"),
+    ],
 )
 def test_bad_arguments_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

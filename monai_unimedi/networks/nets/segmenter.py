@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pre-trained encoder as a segmentation network: X-rays by progressive upsampling, CTs by UNETR's decoder."""
+"""The pre-trained encoder as a segmentation network: X-rays and CTs, by one of three decoders."""
 
 from typing import List, Optional, Tuple
 
 import torch
 from torch import nn
 
+from monai_unimedi.networks.blocks.hybrid_decoder import HybridDecoder
 from monai_unimedi.networks.blocks.upsampling import ProgressiveUpsampling, UnetrDecoder, upsampling_factors
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 
-__all__ = ["UniMediSegmenter"]
+__all__ = ["DECODERS", "UniMediSegmenter"]
+
+DECODERS = {"unetr": UnetrDecoder, "setr_pup": ProgressiveUpsampling, "hybrid": HybridDecoder}
 
 
 class UniMediSegmenter(nn.Module):
@@ -22,22 +25,24 @@ class UniMediSegmenter(nn.Module):
     the same everywhere.
 
     Args:
-        spatial_dims: 2 for X-rays (progressive upsampling), 3 for CTs (UNETR's decoder).
+        spatial_dims: 2 for X-rays, 3 for CTs.
         in_channels: channels of the image.
         out_channels: channels of the result: one a class, background included where classes exclude each other.
         patch_size, patch_depth, grid_size, num_depths, hidden_size, mlp_dim, num_layers, num_heads, qkv_bias,
             norm_eps, slice_rule, score_weighting: as in :class:`UniMediImageEncoder`.
         num_selected_slices: k slices whose tokens are fed beside the volume's, as in pre-training; 0 leaves them out,
             which saves their share of the time. The decoder reads the volume's tokens only.
-        feature_size: channels of the decoder at the image's resolution.
+        feature_size: channels of the decoder's finest features.
         norm_name: normalisation in the decoder.
         frozen: train the decoder alone; the encoder then stays in eval.
         prior: probability that the untrained network gives every channel (Lin et al., Focal Loss, 2017): lesions are
             rare, and a start at one half costs the first hundred steps. None starts at zero logits.
+        decoder: ``unetr`` and ``setr_pup`` read tokens of several layers, ``hybrid`` those of the last one at the
+            bottom of a U-Net. None: UNETR's for CTs, SETR's progressive upsampling for X-rays.
 
     Raises:
-        ValueError: When ``spatial_dims`` is neither 2 nor 3, there are fewer layers than decoder stages, or ``prior``
-            is no probability.
+        ValueError: When ``spatial_dims`` is neither 2 nor 3, there are fewer layers than decoder stages (of those that
+            read several), ``prior`` is no probability, or ``decoder`` none of :data:`DECODERS`.
     """
 
     def __init__(
@@ -62,10 +67,14 @@ class UniMediSegmenter(nn.Module):
         norm_name: str = "instance",
         frozen: bool = False,
         prior: Optional[float] = None,
+        decoder: Optional[str] = None,
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 (X-rays) or 3 (CTs), got {spatial_dims}.")
+        decoder = decoder or ("unetr" if spatial_dims == 3 else "setr_pup")
+        if decoder not in DECODERS:
+            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}.")
         self.spatial_dims = spatial_dims
         self.frozen = frozen
         self.encoder = UniMediImageEncoder(
@@ -76,9 +85,9 @@ class UniMediSegmenter(nn.Module):
         self.encoder.projection = nn.Identity()  # type: ignore[assignment]
         patch = [int(side) for side in patch_size] + [int(patch_depth)]
         self.patch: List[int] = patch[:spatial_dims]
-        self.layers: List[int] = skip_layers(num_layers, len(upsampling_factors(self.patch)))
-        decoder = UnetrDecoder if spatial_dims == 3 else ProgressiveUpsampling
-        self.decoder = decoder(in_channels, out_channels, hidden_size, self.patch, feature_size, norm_name)
+        num_stages = 1 if decoder == "hybrid" else len(upsampling_factors(self.patch))
+        self.layers: List[int] = skip_layers(num_layers, num_stages)
+        self.decoder = DECODERS[decoder](in_channels, out_channels, hidden_size, self.patch, feature_size, norm_name)
         self.presence = nn.Linear(hidden_size, out_channels)
         nn.init.zeros_(self.presence.weight)
         nn.init.zeros_(self.presence.bias)
