@@ -3,8 +3,8 @@
 
     python docs/make_downstream.py [--output output]
 
-Reads ``tables.md`` of ``downstream_phantom``, ``downstream_segmentation`` and ``downstream_malignancy`` below the
-folder; a table that is not there stays as it is.
+Reads ``tables.md`` of ``downstream_phantom``, ``downstream_hybrid``, ``downstream_segmentation`` and
+``downstream_malignancy`` below the folder; a table that is not there stays as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TABLES = ("downstream_phantom", "downstream_segmentation", "downstream_malignancy")
+TABLES = ("downstream_phantom", "downstream_hybrid", "downstream_segmentation", "downstream_malignancy")
 
 
 def main() -> None:
