@@ -161,13 +161,24 @@ def test_hybrid_decoder_needs_the_last_layer_alone_and_reads_its_tokens() -> Non
 
 
 @pytest.mark.parametrize("factor", [2, 3, 5, 7])
-def test_hybrid_decoder_leaves_no_pixel_out(factor: int) -> None:
-    patch = (2 * factor, 2 * factor)
-    network = segmenter(2, decoder="hybrid", patch_size=patch)
-    image = torch.rand(1, 1, 2 * patch[0], 2 * patch[1], requires_grad=True)
-    network.decoder.down[1](network.decoder.down[0](image)).square().sum().backward()
-    assert image.grad is not None
-    assert bool((image.grad != 0).all())
+@pytest.mark.parametrize("direction", ["down", "up"])
+def test_hybrid_decoders_strides_see_their_own_block_of_pixels_and_leave_none_out(factor: int, direction: str) -> None:
+    decoder = segmenter(2, decoder="hybrid", patch_size=(factor, factor)).decoder
+    convolution = decoder.down[0][0].conv if direction == "down" else decoder.last_up.conv
+    given = torch.rand(1, convolution.in_channels, *([4 * factor] * 2 if direction == "down" else [4, 4]))
+    for block in range(4):  # of the coarse side
+        given.requires_grad_(True)
+        result = convolution(given)
+        if direction == "down":
+            (gradient,) = torch.autograd.grad(result[..., block, :].sum(), given)
+            rows = gradient.abs().sum((0, 1, 3)).nonzero().flatten()
+        else:
+            shift = torch.zeros_like(given)
+            shift[..., block, :] = 1
+            rows = (convolution(given + shift) - result).abs().sum((0, 1, 3)).nonzero().flatten()
+        own = set(range(block * factor, (block + 1) * factor))
+        assert own <= set(rows.tolist())
+        assert set(rows.tolist()) <= own | {block * factor - 1 if factor == 2 else block * factor}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ class HybridDecoder(nn.Module):
     """MONAI's ``UNet`` over the image, joined to the tokens of the last layer where its grid is theirs.
 
     UNETR's and SETR's decoders see the image only at its own resolution, in a few wide and dear convolutions; the
-    stages between know what the tokens say of a whole patch. Here strided residual units bring the image down to the
+    stages between know what the tokens say of a whole patch. Here strided convolutions bring the image down to the
     token grid, stage by stage, and their features are the skips on the way up, as in a U-Net; at the image's own
     resolution there are only ``out_channels`` channels. A step costs about what MONAI's ``UNet`` of this width costs.
     Convolutional features beside a transformer's: TransUNet (Chen et al., 2021), where they precede it.
@@ -46,18 +46,18 @@ class HybridDecoder(nn.Module):
         self.down = nn.ModuleList()
         channels = in_channels
         for factors, width in zip(up_factors[::-1], widths):
-            kernel = _kernel(factors)
-            self.down.append(ResidualUnit(dims, channels, width, strides=factors, kernel_size=kernel, norm=norm_name))
+            shrink = _resizing(dims, channels, width, factors, norm_name)
+            self.down.append(nn.Sequential(shrink, ResidualUnit(dims, width, width, subunits=1, norm=norm_name)))
             channels = width
         self.join = ResidualUnit(dims, channels + hidden_size, 2 * channels, norm=norm_name)
         channels *= 2
         self.up = nn.ModuleList()
         self.refine = nn.ModuleList()
         for factors, width in zip(up_factors, widths[-2::-1]):
-            self.up.append(_enlarging(dims, channels, width, factors, norm_name))
+            self.up.append(_resizing(dims, channels, width, factors, norm_name, is_transposed=True))
             self.refine.append(ResidualUnit(dims, 2 * width, width, subunits=1, norm=norm_name))
             channels = width
-        self.last_up = _enlarging(dims, channels, out_channels, up_factors[-1], norm_name)
+        self.last_up = _resizing(dims, channels, out_channels, up_factors[-1], norm_name, is_transposed=True)
         self.last = ResidualUnit(dims, out_channels, out_channels, subunits=1, norm=norm_name, last_conv_only=True)
         self.out = UnetOutBlock(dims, out_channels, out_channels)
 
@@ -81,11 +81,15 @@ class HybridDecoder(nn.Module):
         return self.out(self.last(self.last_up(x)))
 
 
-def _enlarging(dims: int, in_channels: int, out_channels: int, factors: Sequence[int], norm_name: str) -> Convolution:
-    kernel = _kernel(factors)
-    return Convolution(dims, in_channels, out_channels, factors, kernel, norm=norm_name, is_transposed=True)
-
-
-def _kernel(factors: Sequence[int]) -> List[int]:
-    """Odd, 3 at least, and wide enough to leave no pixel out between two strides."""
-    return [max(3, factor | 1) for factor in factors]
+def _resizing(
+    dims: int, in_channels: int, out_channels: int, factors: Sequence[int], norm_name: str, is_transposed: bool = False
+) -> Convolution:
+    """A strided convolution whose windows lie centred on the blocks of pixels that they stand for, as patches do, and
+    leave none out: 3 wide for factors 1 and 2 (half a pixel off for 2), else as wide as the factor."""
+    kernel = [max(3, factor) for factor in factors]
+    padding = [(width - factor + 1) // 2 for width, factor in zip(kernel, factors)]
+    missing = [factor - width + 2 * pad for factor, width, pad in zip(factors, kernel, padding)]
+    return Convolution(
+        dims, in_channels, out_channels, factors, kernel, norm=norm_name, is_transposed=is_transposed,
+        padding=padding, output_padding=missing if is_transposed else None,
+    )  # fmt: skip
