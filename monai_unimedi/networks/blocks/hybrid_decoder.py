@@ -19,7 +19,7 @@ class HybridDecoder(nn.Module):
     UNETR's and SETR's decoders see the image only at its own resolution, in a few wide and dear convolutions; the
     stages between know what the tokens say of a whole patch. Here strided convolutions bring the image down to the
     token grid, stage by stage, and their features are the skips on the way up, as in a U-Net; at the image's own
-    resolution there are only ``out_channels`` channels. A step costs about what MONAI's ``UNet`` of this width costs.
+    resolution there are only ``out_channels`` channels.
     Convolutional features beside a transformer's: TransUNet (Chen et al., 2021), where they precede it.
 
     Args:
