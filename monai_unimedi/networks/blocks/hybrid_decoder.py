@@ -23,12 +23,8 @@ class HybridDecoder(nn.Module):
     Convolutional features beside a transformer's: TransUNet (Chen et al., 2021), where they precede it.
 
     Args:
-        in_channels: channels of the image.
-        out_channels: channels of the result.
-        hidden_size: width of the tokens.
-        patch_size: voxels of a patch, (x, y) or (x, y, z).
+        in_channels, out_channels, hidden_size, patch_size, norm_name: as in :class:`UnetrDecoder`.
         feature_size: channels after the first stage down, doubled with every further one.
-        norm_name: normalisation of MONAI's blocks.
     """
 
     def __init__(
@@ -41,6 +37,7 @@ class HybridDecoder(nn.Module):
         norm_name: str = "instance",
     ) -> None:
         super().__init__()
+        self.num_states = 1  # token grids that ``forward`` reads
         up_factors, dims = upsampling_factors(patch_size), len(patch_size)
         widths = [feature_size * 2**level for level in range(len(up_factors))]  # fine to coarse, below the image's
         self.down = nn.ModuleList()

@@ -78,6 +78,7 @@ class UnetrDecoder(nn.Module):
     ) -> None:
         super().__init__()
         stages = upsampling_factors(patch_size)
+        self.num_states = len(stages)  # token grids that ``forward`` reads
         dims = len(patch_size)
         widths = [feature_size * 2**level for level in range(len(stages))]  # at the level after each stage, fine first
         self.image_block = UnetrBasicBlock(dims, in_channels, widths[0], 3, 1, norm_name, res_block)
@@ -145,6 +146,7 @@ class ProgressiveUpsampling(nn.Module):
     ) -> None:
         super().__init__()
         stages = upsampling_factors(patch_size)
+        self.num_states = len(stages)  # token grids that ``forward`` reads
         dims = len(patch_size)
         self.factors: List[List[int]] = [list(stage) for stage in stages]
         self.mode = "trilinear" if dims == 3 else "bilinear"

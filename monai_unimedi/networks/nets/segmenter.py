@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from monai_unimedi.networks.blocks.hybrid_decoder import HybridDecoder
-from monai_unimedi.networks.blocks.upsampling import ProgressiveUpsampling, UnetrDecoder, upsampling_factors
+from monai_unimedi.networks.blocks.upsampling import ProgressiveUpsampling, UnetrDecoder
 from monai_unimedi.networks.nets.image_encoder import UniMediImageEncoder
 
 __all__ = ["DECODERS", "UniMediSegmenter"]
@@ -85,9 +85,9 @@ class UniMediSegmenter(nn.Module):
         self.encoder.projection = nn.Identity()  # type: ignore[assignment]
         patch = [int(side) for side in patch_size] + [int(patch_depth)]
         self.patch: List[int] = patch[:spatial_dims]
-        num_stages = 1 if decoder == "hybrid" else len(upsampling_factors(self.patch))
-        self.layers: List[int] = skip_layers(num_layers, num_stages)
-        self.decoder = DECODERS[decoder](in_channels, out_channels, hidden_size, self.patch, feature_size, norm_name)
+        built = DECODERS[decoder](in_channels, out_channels, hidden_size, self.patch, feature_size, norm_name)
+        self.layers: List[int] = skip_layers(num_layers, built.num_states)
+        self.decoder = built
         self.presence = nn.Linear(hidden_size, out_channels)
         nn.init.zeros_(self.presence.weight)
         nn.init.zeros_(self.presence.bias)
