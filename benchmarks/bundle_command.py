@@ -15,7 +15,7 @@ from typing import Any
 
 from monai_unimedi.handlers.history import read_history
 
-__all__ = ["REPOSITORY", "run_bundle", "steps_in"]
+__all__ = ["REPOSITORY", "run_bundle", "steps_in", "threads_of_each"]
 
 PACE_STEPS = 40
 
@@ -71,6 +71,11 @@ def steps_in(seconds: float, bundle: str, options: Mapping[str, Any], folder: Pa
         run_bundle(bundle, "train", {**options, **length, "val_interval": 1000, **places}, folder / "log.txt", threads)
     times = [line["seconds"] for line in read_history(folder) if "loss" in line]
     return max(8, round(seconds / statistics.median(b - a for a, b in pairwise(times[len(times) // 2 :]))))
+
+
+def threads_of_each(jobs: int) -> int:
+    """Of one of so many trainings at a time."""
+    return max(1, (os.cpu_count() or 1) // jobs)
 
 
 def _word(value: Any) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -26,7 +25,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in
+from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in, threads_of_each
 from benchmarks.paired import interval, paired_auroc, paired_mean, paired_pooled_dice
 
 STARTS = ("pretrained", "scratch")
@@ -84,18 +83,13 @@ def length(options: argparse.Namespace, task: str, dimension: str) -> dict[str, 
         return {}
     folder = options.output.resolve() / "pace" / f"{task}_{dimension}"
     told = {"pretrained": "none", "phantom_dir": phantoms(options, task, dimension)} | decoder_of(options, task)
-    steps = steps_in(options.seconds, f"{task}_{dimension}", told, folder, threads(options))
+    steps = steps_in(options.seconds, f"{task}_{dimension}", told, folder, threads_of_each(options.jobs))
     return {"num_steps": steps, "steps_per_epoch": max(1, steps // CHECKPOINTS)}
 
 
 def decoder_of(options: argparse.Namespace, task: str) -> dict[str, str]:
     """What training and evaluation of a segmentation are told of it."""
     return {"decoder": options.decoder} if options.decoder and task == "segmentation" else {}
-
-
-def threads(options: argparse.Namespace) -> int:
-    """Of one training."""
-    return max(1, (os.cpu_count() or 1) // int(options.jobs))
 
 
 def phantoms(options: argparse.Namespace, task: str, dimension: str) -> Path:
@@ -127,8 +121,8 @@ def run(
     own = {"pretrained": weights if start == "pretrained" else "none", "label_fraction": f"{fraction:g}", "seed": seed}
     own |= steps | dict(option.split("=", 1) for option in options.options)
     bundle = f"{task}_{dimension}"
-    run_bundle(bundle, "train", {**places, **own}, folder / "log.txt", threads(options))
-    run_bundle(bundle, "evaluate", places, folder / "log.txt", threads(options))
+    run_bundle(bundle, "train", {**places, **own}, folder / "log.txt", threads_of_each(options.jobs))
+    run_bundle(bundle, "evaluate", places, folder / "log.txt", threads_of_each(options.jobs))
     print(f"{bundle}, {fraction:g} % of the labels, seed {seed}, {start}: done", flush=True)
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,12 +28,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in
+from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in, threads_of_each
 from benchmarks.paired import interval, paired_auroc
+from benchmarks.real.arms import SCRATCH, Arm, networks_from_scratch, our_arms, training_costs
 from benchmarks.real.datalists import FOLDS, SPACING, VOXELS, ct_crops, read_manifest, split_patients
 from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, weighted_auroc
 
-BUNDLE, CLASS, EXTENT, SCRATCH = "classification_3d", "Malign", "extent alone", "scratch"
+BUNDLE, CLASS, EXTENT = "classification_3d", "Malign", "extent alone"
 SIZES = {"ct_size": list(VOXELS), "spacing": list(SPACING), "ct_padding": "edge"}
 RESNET = {
     "_target_": "monai.networks.nets.ResNet", "block": "basic", "layers": [1, 1, 1, 1],
@@ -54,19 +54,19 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     options.output = options.output.resolve()
     rows = rated(data, options.output / "crops")
     lists = [write_list(options.output, rows, fold) for fold in range(FOLDS)]
-    arms = {SCRATCH: "none", **dict(word.split("=", 1) for word in options.pretrained), **dict.fromkeys(PEERS, "none")}
-    steps = {arm: pace(options, arm, path, lists[0]) for arm, path in arms.items()}
-    runs = [(options, arm, path, fold, lists[fold], steps[arm]) for fold in range(FOLDS) for arm, path in arms.items()]
+    arms = our_arms(options.pretrained) + networks_from_scratch(PEERS)
+    steps = {arm.name: pace(options, arm, lists[0]) for arm in arms if arm.name == arm.from_scratch}
+    runs = [(options, arm, fold, lists[fold], steps[arm.from_scratch]) for fold in range(FOLDS) for arm in arms]
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda one: run(*one), runs))
-    scores = {EXTENT: extent_scores(rows)} | {arm: unseen_scores(options.output, rows, arm) for arm in arms}
+    scores = {EXTENT: extent_scores(rows)} | {arm.name: unseen_scores(options.output, rows, arm) for arm in arms}
     label = torch.tensor([row["label"] for row in rows])
     results: dict[str, Any] = {
-        arm: {"auroc": auroc(found, label), "difference": paired_auroc(found[None], scores[SCRATCH][None], label)}
-        for arm, found in scores.items()
+        name: {"auroc": auroc(found, label), "difference": paired_auroc(found[None], scores[SCRATCH][None], label)}
+        for name, found in scores.items()
     }
     for arm in arms:
-        results[arm] |= costs([options.output / f"fold{fold}" / arm.replace(" ", "_") for fold in range(FOLDS)])
+        results[arm.name] |= training_costs([folder_of(options.output, arm, fold) for fold in range(FOLDS)])
     (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (options.output / "tables.md").write_text(table(results, rows))
     print(table(results, rows))
@@ -109,47 +109,44 @@ def sections(rows: Rows, fold: int) -> list[str]:
     return [parts[row["patient"]] for row in rows]
 
 
-def pace(options: argparse.Namespace, arm: str, path: str, datalist: Path) -> int:
-    """Steps of an arm in the asked time; those of our network go by the one from scratch."""
-    network, weights = (arm, path) if arm in PEERS else (SCRATCH, "none")
-    folder = options.output / "pace" / network.replace(" ", "_")
-    return steps_in(options.seconds, BUNDLE, given(network, weights, 0, datalist), folder, threads(options))
+def pace(options: argparse.Namespace, arm: Arm, datalist: Path) -> int:
+    """Steps of a network in the asked time."""
+    folder = options.output / "pace" / arm.folder
+    return steps_in(options.seconds, BUNDLE, given(arm, 0, datalist), folder, threads_of_each(options.jobs))
 
 
-def given(arm: str, path: str, fold: int, datalist: Path) -> dict[str, Any]:
+def given(arm: Arm, fold: int, datalist: Path) -> dict[str, Any]:
     """What training is told of one arm, less its length and its folders."""
-    weights = path if path == "none" else Path(path.format(fold=fold)).resolve()
-    return {**shared(arm, datalist), "pretrained": weights, "seed": fold, "augment_prob": 1.0}
+    return {**shared(arm, datalist), "pretrained": arm.weights(fold), "seed": fold, "augment_prob": 1.0}
 
 
-def shared(arm: str, datalist: Path) -> dict[str, Any]:
+def shared(arm: Arm, datalist: Path) -> dict[str, Any]:
     """What training and evaluation are both told."""
-    net = {"network_def": PEERS[arm]} if arm in PEERS else {}
-    return {"datalist": datalist, "dataset_dir": datalist.parent, "class_names": [CLASS], **SIZES, **net}
+    return {"datalist": datalist, "dataset_dir": datalist.parent, "class_names": [CLASS], **SIZES, **arm.network}
 
 
-def threads(options: argparse.Namespace) -> int:
-    """Of one training."""
-    return max(1, (os.cpu_count() or 1) // int(options.jobs))
+def folder_of(output: Path, arm: Arm, fold: int) -> Path:
+    """Of one run."""
+    return output / f"fold{fold}" / arm.folder
 
 
-def run(options: argparse.Namespace, arm: str, path: str, fold: int, datalist: Path, steps: int) -> None:
+def run(options: argparse.Namespace, arm: Arm, fold: int, datalist: Path, steps: int) -> None:
     """Trains and judges one model, unless that is done."""
-    folder = options.output / f"fold{fold}" / arm.replace(" ", "_")
+    folder, threads = folder_of(options.output, arm, fold), threads_of_each(options.jobs)
     if (folder / "metrics.json").is_file():
         return
     places, log = {"output_dir": folder, "model_dir": folder / "models"}, folder / "log.txt"
     length = {"num_steps": steps, "steps_per_epoch": max(1, steps // 5)}
-    run_bundle(BUNDLE, "train", {**given(arm, path, fold, datalist), **places, **length}, log, threads(options))
-    run_bundle(BUNDLE, "evaluate", {**shared(arm, datalist), **places}, log, threads(options))
-    print(f"split {fold}, {arm}: done", flush=True)
+    run_bundle(BUNDLE, "train", {**given(arm, fold, datalist), **places, **length}, log, threads)
+    run_bundle(BUNDLE, "evaluate", {**shared(arm, datalist), **places}, log, threads)
+    print(f"split {fold}, {arm.name}: done", flush=True)
 
 
-def unseen_scores(output: Path, rows: Rows, arm: str) -> torch.Tensor:
+def unseen_scores(output: Path, rows: Rows, arm: Arm) -> torch.Tensor:
     """(N, 1) probability of each crop by the model that has not seen its patient."""
     found: dict[str, float] = {}
     for fold in range(FOLDS):
-        content = json.loads((output / f"fold{fold}" / arm.replace(" ", "_") / "predictions.json").read_text())
+        content = json.loads((folder_of(output, arm, fold) / "predictions.json").read_text())
         found |= {key: value[CLASS] for key, value in content.items()}
     return torch.tensor([[found[row["id"]]] for row in rows])
 
@@ -170,13 +167,6 @@ def extent_scores(rows: Rows) -> torch.Tensor:
 def auroc(scores: torch.Tensor, label: torch.Tensor) -> Figure:
     """With its 95 % interval over crops."""
     return bootstrap_statistic(lambda weights: weighted_auroc(scores.double(), label, weights)[:, 0], len(label))
-
-
-def costs(folders: Sequence[Path]) -> dict[str, Any]:
-    """Of the trainings of one arm."""
-    records = [json.loads((folder / "training.json").read_text()) for folder in folders]
-    seconds = round(statistics.mean(record["seconds"] for record in records))
-    return {"steps": records[0]["steps"], "seconds": seconds, "parameters": records[0]["parameters"]}
 
 
 def table(results: Mapping[str, Any], rows: Rows) -> str:

@@ -20,7 +20,6 @@ import argparse
 import csv
 import json
 import os
-import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,8 +28,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in
+from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in, threads_of_each
 from benchmarks.paired import interval, paired_mean
+from benchmarks.real.arms import SCRATCH, Arm, networks_from_scratch, our_arms, training_costs
 from benchmarks.real.constant_mask import constant_dice
 from benchmarks.real.datalists import FOLDS, xrays
 from benchmarks.real.masks import ORGANS, lungs, nodules, organs, write_list
@@ -42,9 +42,8 @@ TASKS: dict[str, dict[str, Any]] = {
     "organs": {"source": "3d", "names": list(ORGANS), "options": {"spacing": [4.0, 4.0, 8.0]}, "size": [48, 48, 16]},
 }
 MAKE = {"nodules": nodules, "lungs": lungs, "organs": organs}
-SCRATCH, HYBRID, UNET = "scratch", "hybrid decoder, ", "MONAI UNet"
+HYBRID, UNET = "hybrid decoder, ", "MONAI UNet"
 SHARED = {"batch_size": 4, "device": "cpu", "exclusive": True}
-Arms = dict[str, dict[str, Any]]
 
 
 def main(words: list[str] | None = None) -> dict[str, Any]:
@@ -60,11 +59,12 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
         everybody = xrays(options.data) if task == "lungs" else rows
         folds, path = range(1 if task == "organs" else FOLDS), options.output / task
         lists = [write_list(rows, everybody, path / f"fold{f}.json", TASKS[task]["names"], f) for f in folds]
-        steps = {arm: pace(options, task, arm, lists[0]) for arm in arms_of(options, task, 0)}
-        runs = [(options, task, arm, fold, lists[fold], steps[arm]) for fold in folds for arm in steps]
+        arms = arms_of(options, task)
+        steps = {arm.name: pace(options, task, arm, lists[0]) for arm in arms if arm.name == arm.from_scratch}
+        runs = [(options, task, arm, fold, lists[fold], steps[arm.from_scratch]) for fold in folds for arm in arms]
         with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(lambda one: run(*one), runs))
-        results[task] = figures(options, task, list(steps), lists)
+        results[task] = figures(options, task, arms, lists)
         (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     text = "\n".join(table(task, found) for task, found in results.items())
     (options.output / "tables.md").write_text(text)
@@ -86,19 +86,15 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def arms_of(options: argparse.Namespace, task: str, fold: int) -> Arms:
-    """Options of the bundle by arm."""
-    about = TASKS[task]
-    arms: Arms = {SCRATCH: {"pretrained": "none"}}
-    for word in options.pretrained:
-        name, path = word.split("=", 1)
-        arms[f"{name} encoder"] = {"pretrained": Path(path.format(fold=fold)).resolve()}
-    arms |= {HYBRID + name: {**changes, "decoder": "hybrid"} for name, changes in arms.items()}
-    found = peers(len(about["size"]), len(about["names"]) + 1, about["size"])
-    return arms | {name: {"network_def": net, "pretrained": "none"} for name, net in found.items()}
+def arms_of(options: argparse.Namespace, task: str) -> list[Arm]:
+    """Our network with each decoder, and MONAI's."""
+    ours = our_arms(options.pretrained, "{} encoder")
+    hybrid = our_arms(options.pretrained, f"{HYBRID}{{}} encoder", HYBRID + SCRATCH, {"decoder": "hybrid"})
+    size = TASKS[task]["size"]
+    return ours + hybrid + networks_from_scratch(peers(len(size), len(TASKS[task]["names"]) + 1, size))
 
 
-def peers(dims: int, channels: int, size: list[int]) -> Arms:
+def peers(dims: int, channels: int, size: list[int]) -> dict[str, dict[str, Any]]:
     """MONAI's networks of about the size of ours."""
     strides = [2, 2, 2] if dims == 2 else [[2, 2, 2], [2, 2, 2], [2, 2, 1]]
     unet = {"spatial_dims": dims, "in_channels": 1, "out_channels": channels, "channels": [16, 32, 64, 128]}
@@ -111,7 +107,7 @@ def peers(dims: int, channels: int, size: list[int]) -> Arms:
     }  # fmt: skip
 
 
-def given(task: str, datalist: Path, arm: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def given(task: str, datalist: Path, arm: Arm, folder: Path) -> dict[str, Any]:
     """What training and evaluation are both told."""
     names = ["background", *TASKS[task]["names"]]
     classes = {"class_names": names, "class_values": list(range(len(names))), "out_channels": len(names)}
@@ -121,28 +117,14 @@ def given(task: str, datalist: Path, arm: Mapping[str, Any], folder: Path) -> di
         "output_dir": folder,
         "model_dir": folder / "models",
     }
-    net = {key: arm[key] for key in ("network_def", "decoder") if key in arm}
-    return {**SHARED, **TASKS[task]["options"], **classes, **places, **net}
+    return {**SHARED, **TASKS[task]["options"], **classes, **places, **arm.network}
 
 
-def pace(options: argparse.Namespace, task: str, arm: str, datalist: Path) -> int:
-    """Steps of an arm in the asked time; those of our networks go by the one from scratch."""
-    network = from_scratch(arm)
-    changes, folder = arms_of(options, task, 0)[network], options.output / task / "pace" / file_name(network)
-    told = {**given(task, datalist, changes, folder), "pretrained": changes["pretrained"]}
-    return steps_in(options.seconds, bundle(task), told, folder, threads(options))
-
-
-def from_scratch(arm: str) -> str:
-    """The arm of the same network from scratch; MONAI's networks are that themselves."""
-    if arm.startswith("MONAI"):
-        return arm
-    return HYBRID + SCRATCH if arm.startswith(HYBRID) else SCRATCH
-
-
-def file_name(arm: str) -> str:
-    """Of its folder."""
-    return arm.replace(",", "").replace(" ", "_")
+def pace(options: argparse.Namespace, task: str, arm: Arm, datalist: Path) -> int:
+    """Steps of a network in the asked time."""
+    folder = options.output / task / "pace" / arm.folder
+    told = {**given(task, datalist, arm, folder), "pretrained": "none"}
+    return steps_in(options.seconds, bundle(task), told, folder, threads_of_each(options.jobs))
 
 
 def bundle(task: str) -> str:
@@ -150,44 +132,40 @@ def bundle(task: str) -> str:
     return f"segmentation_{TASKS[task]['source']}"
 
 
-def threads(options: argparse.Namespace) -> int:
-    """Of one training."""
-    return max(1, (os.cpu_count() or 1) // int(options.jobs))
-
-
-def folder_of(options: argparse.Namespace, task: str, arm: str, fold: int) -> Path:
+def folder_of(options: argparse.Namespace, task: str, arm: Arm, fold: int) -> Path:
     """Of one run."""
-    return Path(options.output) / task / f"fold{fold}" / file_name(arm)
+    return Path(options.output) / task / f"fold{fold}" / arm.folder
 
 
-def run(options: argparse.Namespace, task: str, arm: str, fold: int, datalist: Path, steps: int) -> None:
+def run(options: argparse.Namespace, task: str, arm: Arm, fold: int, datalist: Path, steps: int) -> None:
     """Trains and judges one model, unless that is done."""
-    folder, changes = folder_of(options, task, arm, fold), arms_of(options, task, fold)[arm]
+    folder, threads = folder_of(options, task, arm, fold), threads_of_each(options.jobs)
     if (folder / "metrics.json").is_file():
         return
     length = {"num_steps": steps, "steps_per_epoch": max(1, steps // 5), "history_interval": 10}
-    own = {"pretrained": changes["pretrained"], "seed": fold}
-    common = given(task, datalist, changes, folder)
-    run_bundle(bundle(task), "train", {**common, **length, **own}, folder / "log.txt", threads(options))
-    run_bundle(bundle(task), "evaluate", common, folder / "log.txt", threads(options))
-    print(f"{task}, split {fold}, {arm}: done", flush=True)
+    own = {"pretrained": arm.weights(fold), "seed": fold}
+    common = given(task, datalist, arm, folder)
+    run_bundle(bundle(task), "train", {**common, **length, **own}, folder / "log.txt", threads)
+    run_bundle(bundle(task), "evaluate", common, folder / "log.txt", threads)
+    print(f"{task}, split {fold}, {arm.name}: done", flush=True)
 
 
-def figures(options: argparse.Namespace, task: str, arms: Sequence[str], lists: Sequence[Path]) -> dict[str, Any]:
+def figures(options: argparse.Namespace, task: str, arms: Sequence[Arm], lists: Sequence[Path]) -> dict[str, Any]:
     """Dice of every arm over the unseen images of all splits, its differences, and what it cost."""
-    folders = {arm: [folder_of(options, task, arm, fold) for fold in range(len(lists))] for arm in arms}
-    found = {arm: torch.cat([dice(folder, TASKS[task]["names"]) for folder in folders[arm]]) for arm in arms}
+    folders = {arm.name: [folder_of(options, task, arm, fold) for fold in range(len(lists))] for arm in arms}
+    found = {name: torch.cat([dice(one, TASKS[task]["names"]) for one in ones]) for name, ones in folders.items()}
     results: dict[str, Any] = {}
     if task != "organs":
         values = torch.cat([constant_dice(path, TASKS[task]["source"], TASKS[task]["size"]) for path in lists])
         results["constant mask"] = {"dice": bootstrap_interval(values[:, None].double())}
     for arm in arms:
-        others = {"difference": from_scratch(arm), "to_unet": UNET}
-        gain = {key: paired_mean(found[arm][None], found[to][None]) for key, to in others.items() if to != arm}
-        records = [json.loads((folder / "training.json").read_text()) for folder in folders[arm]]
-        costs = {"steps": records[0]["steps"], "seconds": round(statistics.mean(r["seconds"] for r in records))}
-        size = {"parameters": records[0]["parameters"]}
-        results[arm] = {"dice": bootstrap_interval(found[arm]), **gain, **costs, **size}
+        others = {"difference": arm.from_scratch, "to_unet": UNET}
+        gain = {
+            key: paired_mean(found[arm.name][None], found[name][None])
+            for key, name in others.items()
+            if name != arm.name
+        }
+        results[arm.name] = {"dice": bootstrap_interval(found[arm.name]), **gain, **training_costs(folders[arm.name])}
     return results
 
 
