@@ -10,7 +10,7 @@ from typing import Any
 
 from monai_unimedi.networks.pretrained import OWN_CARD
 
-__all__ = ["check_bundle_root", "trained_split"]
+__all__ = ["check_bundle_root", "trained_min_voxels", "trained_split"]
 
 
 def check_bundle_root(bundle_root: str | os.PathLike) -> None:
@@ -52,3 +52,13 @@ def trained_split(
             f"other rows would be judged than those that the model in {model_dir} did not learn from; leave it out."
         )
     return split
+
+
+def trained_min_voxels(model_dir: str | os.PathLike) -> int | list[int]:
+    """The smallest component of each channel that a prediction keeps, as the training found it; 0 where no card has it.
+
+    Args:
+        model_dir: whose card says so.
+    """
+    path = Path(model_dir) / OWN_CARD
+    return json.loads(path.read_text(encoding="utf-8")).get("min_voxels", 0) if path.is_file() else 0

@@ -127,7 +127,7 @@ class SourceDataset(Dataset):
 
     def shape(self, row: int) -> tuple[int, ...]:
         """(C, X, Y[, Z]) of a row's image after the deterministic transforms; reads it."""
-        return tuple(self._tensors(row)["image"].shape)
+        return tuple(self.steady(row)["image"].shape)
 
     @property
     def cache_bytes(self) -> int:
@@ -182,7 +182,7 @@ class SourceDataset(Dataset):
         Raises:
             RowError: When the row's files cannot be read or transformed.
         """
-        return self._sample(row, sample_seed, self._tensors(row))
+        return self._sample(row, sample_seed, self.steady(row))
 
     def samples(self, requests: Sequence[tuple[int, int]]) -> list[Row]:
         """The samples of some ``(row, sample_seed)``; rows of shards are read by one gather."""
@@ -206,9 +206,9 @@ class SourceDataset(Dataset):
             data = self._apply(transform, data, row)
         return data if self.shards is None else data | self.shards.tokens(self.rows[row], data.get("report"))
 
-    def _tensors(self, row: int) -> dict[str, torch.Tensor]:
-        known = self.cache.get(row) if self.cache is not None else None
-        if known is not None:
+    def steady(self, row: int) -> dict[str, torch.Tensor]:
+        """A row's tensors after the deterministic transforms, not to be written to; reads and caches it."""
+        if self.cache is not None and (known := self.cache.get(row)) is not None:
             return known
         tensors = self._deterministic(row)
         if self.cache is not None:

@@ -17,6 +17,7 @@ from .mask import (
     ScoresToMaskd,
 )
 from .report import RandReportSentences, RandReportSentencesd, ReportText, ReportTextd
+from .small_components import SuppressSmallComponents, SuppressSmallComponentsd
 from .volume import CropOrPadBody, CropOrPadBodyd, ResampleVolume, ResampleVolumed
 from .xray import ScaleXray, ScaleXrayd, XrayToGray, XrayToGrayd
 
@@ -47,6 +48,8 @@ __all__ = [
     "ScaleXrayd",
     "ScoresToMask",
     "ScoresToMaskd",
+    "SuppressSmallComponents",
+    "SuppressSmallComponentsd",
     "XrayToGray",
     "XrayToGrayd",
     "row_location",

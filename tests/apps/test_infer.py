@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -90,6 +91,19 @@ def test_segments_lie_where_the_network_put_them(client: Any, instance: Any, tmp
     overlap = 2 * ((found == 1) & truth).sum() / ((found == 1).sum() + truth.sum())
     assert overlap > 0.75
     assert set(np.unique(found)) == {0, 1}
+
+
+def test_specks_are_left_out_by_the_sizes_beside_the_weights(instance: Any, tmp_path: Path) -> None:
+    given = instance.segmenters["segmentation"].weights
+    weights = type(given)(tmp_path, given.bundle)
+    for path in (given.file, given.card):
+        shutil.copyfile(path, tmp_path / path.name)
+    card = json.loads(weights.card.read_text())
+    assert "min_voxels" not in card, "a fresh decoder knows none"
+    assert weights.parser().get_parsed_content("postprocessing").transforms[1].suppress.min_voxels == [0]
+    weights.card.write_text(json.dumps(card | {"min_voxels": [7, 0, 0, 0, 0, 9]}))
+    after = weights.parser().get_parsed_content("postprocessing").transforms[1]
+    assert after.suppress.min_voxels == [7, 0, 0, 0, 0, 9]
 
 
 def test_xray_result_is_one_slice_where_viewers_put_a_picture(client: Any, instance: Any) -> None:

@@ -60,8 +60,8 @@ def test_differences_are_paired_with_the_own_scratch_and_with_monais_unet(tmp_pa
     }
     lines = downstream_segmentation.table("organs", found).splitlines()
     assert lines[0] == "organs, 4 unseen images:"
-    gains = "+0.100 (+0.100 to +0.100) | -0.150 (-0.150 to -0.150)"
-    assert lines[5] == f"| phantom encoder | 0.600 | 0.525 to 0.675 | {gains} | 2.00 | 100 | 90 |"
+    cells = "+0.100 (+0.100 to +0.100) | -0.150 (-0.150 to -0.150)"
+    assert lines[5] == f"| phantom encoder | 0.600 | 0.525 to 0.675 | {cells} | 2.00 | 100 | 90 |"
 
 
 def test_monais_network_trains_by_its_own_pace() -> None:

@@ -422,6 +422,34 @@ def test_hybrid_decoder_trains_and_its_model_names_it(segmented: SegmentationBun
     assert "--decoder" in causes(caught.value)
 
 
+def test_what_is_smaller_than_the_training_s_lesions_is_left_out(segmented: SegmentationBundle, tmp_path: Path) -> None:
+    bundle = another(segmented, tmp_path)
+    shutil.copytree(segmented.output_dir / "models", bundle.output_dir / "models")
+    card = bundle.output_dir / "models" / "encoder.json"
+    content = json.loads(card.read_text())
+    assert len(content["min_voxels"]) == 6
+    assert max(content["min_voxels"]) > 1
+    assert predicted_voxels(bundle, threshold=0.001) > 0
+    card.write_text(json.dumps(content | {"min_voxels": [10**6] * 6}))
+    assert predicted_voxels(bundle, threshold=0.001) == 0
+    assert predicted_voxels(bundle, threshold=0.001, min_voxels=0) > 0
+    folder = Path(bundle.phantom["phantom_dir"]) / bundle.source / "test"
+    images = [str(path) for path in sorted(folder.iterdir()) if "mask" not in path.name][:1]
+    changes = {"images": images, "output_dir": str(tmp_path / "found"), "threshold": 0.001}
+    bundle.workflow("inference", kind="infer", **{**SIZES, **changes}).run()
+    with (tmp_path / "found" / "segments.csv").open(newline="") as file:
+        masks = {row["file"] for row in csv.DictReader(file)}
+    assert len(masks) == 1
+    assert SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "found" / masks.pop()))).max() == 0
+
+
+def predicted_voxels(bundle: SegmentationBundle, **changes: Any) -> int:
+    """Of all masks together."""
+    bundle.evaluate(**changes)
+    with (bundle.output_dir / "cases.csv").open(newline="") as file:
+        return sum(int(float(row["predicted_voxels"])) for row in csv.DictReader(file))
+
+
 @pytest.mark.parametrize(("batch", "processes", "expected"), [(4, 3, 3), (2, 4, 4), (8, 4, 8)])
 def test_several_processes_share_the_batch_whatever_their_number(
     segmented: SegmentationBundle,

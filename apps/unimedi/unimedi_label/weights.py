@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from monai.bundle import ConfigParser
 
+from monai_unimedi.card import trained_min_voxels
 from monai_unimedi.data.embeddings import weights_digest
 from monai_unimedi.networks.pretrained import load_encoder_weights
 
@@ -176,6 +177,7 @@ class BundleWeights:
         parser.read_config(str(self.bundle / "configs" / "inference.json"))
         for name, value in (self.sizes() if sizes is None else sizes).items():
             parser[name] = value
+        parser["min_voxels"] = trained_min_voxels(self.folder)
         return parser
 
     def stats(self) -> dict[str, Any]:
