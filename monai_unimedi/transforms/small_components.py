@@ -62,7 +62,7 @@ class SuppressSmallComponents(Transform):
             return scores
         found = convert_to_tensor(scores, track_meta=False).clone()
         largest = found.argmax(0) if self.is_exclusive else None
-        for channel in range(first, len(found)):
+        for channel in (c for c in range(first, len(found)) if wanted[c] > 1):
             mask = found[channel] > self.threshold if largest is None else largest == channel
             components, sizes = component_sizes(mask.cpu().numpy())
             is_small = np.concatenate([[False], sizes < wanted[channel]])[components]
