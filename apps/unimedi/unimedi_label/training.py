@@ -23,6 +23,7 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
+from monai_unimedi.card import trained_min_voxels
 from monai_unimedi.root_cause import root_cause
 
 from .devices import chosen_device, device_names
@@ -138,7 +139,7 @@ class FineTuneTask(TrainTask):
         is_better = after is not None and (before is None or after > before)
         if is_better:
             origin = f"fine-tuned on {len(lists['training'])} labels"
-            _keep_class_values(folder / "models" / "encoder.json", self.weights.sizes()["class_values"])
+            _carry_over(folder / "models" / "encoder.json", self.weights)
             self.weights.publish(folder / "models", {"weights": origin})
         self.weights.remember_split(*(_ids(lists[name]) for name in ("training", "validation")), is_better)
         stats = self._facts(started, lists, refused, before, after, epoch, is_better)
@@ -242,10 +243,14 @@ def _ids(rows: Sequence[Mapping[str, str]]) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def _keep_class_values(card: Path, values: Sequence[int]) -> None:
-    """The masks of a training here have numbers of their own; the network's owner keeps his."""
+def _carry_over(card: Path, weights: BundleWeights) -> None:
+    """The masks of a training here have numbers of their own; the network's owner keeps his. Lesions that were known
+    to be small stay known."""
     content = json.loads(card.read_text(encoding="utf-8"))
-    content["sizes"]["class_values"] = list(values)
+    content["sizes"]["class_values"] = list(weights.sizes()["class_values"])
+    before, found = trained_min_voxels(weights.folder), content.get("min_voxels")
+    if isinstance(before, list) and isinstance(found, list):
+        content["min_voxels"] = [min(pair) if all(pair) else max(pair) for pair in zip(before, found, strict=True)]
     card.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
