@@ -24,7 +24,7 @@ FEW = 10  # after n components another one is smaller than all of them with prob
 def min_component_voxels(
     dataset: SourceDataset,
     classes: MaskClasses,
-    share: float = 0.1,
+    share: float = 0.2,
     max_masks: int = 100,
     show_progress: bool | None = None,
 ) -> list[int]:
