@@ -58,12 +58,12 @@ class SuppressSmallComponents(Transform):
             raise ValueError(
                 f"min_voxels must be one number or one a channel, got {wanted} for {len(scores)} channels."
             )
-        first = int(self.is_exclusive)
-        if max(wanted[first:]) <= 1:
+        channels = [channel for channel in range(int(self.is_exclusive), len(wanted)) if wanted[channel] > 1]
+        if not channels:
             return scores
         found = convert_to_tensor(scores, track_meta=False).clone()
         largest = found.argmax(0) if self.is_exclusive else None
-        for channel in (c for c in range(first, len(found)) if wanted[c] > 1):
+        for channel in channels:
             mask = found[channel] > self.threshold if largest is None else largest == channel
             components, sizes = component_sizes(mask.cpu().numpy())
             is_small = np.concatenate([[False], sizes < wanted[channel]])[components]

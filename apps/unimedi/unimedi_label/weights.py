@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import torch
 from monai.bundle import ConfigParser
 
-from monai_unimedi.card import trained_min_voxels
 from monai_unimedi.data.embeddings import weights_digest
 from monai_unimedi.networks.pretrained import load_encoder_weights
 
@@ -177,7 +176,7 @@ class BundleWeights:
         parser.read_config(str(self.bundle / "configs" / "inference.json"))
         for name, value in (self.sizes() if sizes is None else sizes).items():
             parser[name] = value
-        parser["min_voxels"] = trained_min_voxels(self.folder)
+        parser["model_dir"] = str(self.folder)  # whose card says what is a speck
         return parser
 
     def stats(self) -> dict[str, Any]:
