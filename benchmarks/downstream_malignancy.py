@@ -19,6 +19,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in, threads_of_each
 from benchmarks.paired import interval, paired_auroc
-from benchmarks.real.arms import SCRATCH, Arm, networks_from_scratch, our_arms, training_costs
+from benchmarks.real.arms import SCRATCH, Arm, networks_from_scratch, our_arms, steps_of_each, training_costs
 from benchmarks.real.datalists import FOLDS, SPACING, VOXELS, ct_crops, read_manifest, split_patients
 from monai_unimedi.metrics.bootstrap import Figure, bootstrap_statistic, weighted_auroc
 
@@ -55,8 +56,8 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     rows = rated(data, options.output / "crops")
     lists = [write_list(options.output, rows, fold) for fold in range(FOLDS)]
     arms = our_arms(options.pretrained) + networks_from_scratch(PEERS)
-    steps = {arm.name: pace(options, arm, lists[0]) for arm in arms if arm.name == arm.from_scratch}
-    runs = [(options, arm, fold, lists[fold], steps[arm.from_scratch]) for fold in range(FOLDS) for arm in arms]
+    steps = steps_of_each(arms, partial(pace, options, lists[0]))
+    runs = [(options, arm, fold, lists[fold], steps[arm.name]) for fold in range(FOLDS) for arm in arms]
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda one: run(*one), runs))
     scores = {EXTENT: extent_scores(rows)} | {arm.name: unseen_scores(options.output, rows, arm) for arm in arms}
@@ -109,7 +110,7 @@ def sections(rows: Rows, fold: int) -> list[str]:
     return [parts[row["patient"]] for row in rows]
 
 
-def pace(options: argparse.Namespace, arm: Arm, datalist: Path) -> int:
+def pace(options: argparse.Namespace, datalist: Path, arm: Arm) -> int:
     """Steps of a network in the asked time."""
     folder = options.output / "pace" / arm.folder
     return steps_in(options.seconds, BUNDLE, given(arm, 0, datalist), folder, threads_of_each(options.jobs))

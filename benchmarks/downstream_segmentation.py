@@ -22,6 +22,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from torch import Tensor
 
 from benchmarks.bundle_command import REPOSITORY, run_bundle, steps_in, threads_of_each
 from benchmarks.paired import interval, paired_mean
-from benchmarks.real.arms import SCRATCH, Arm, networks_from_scratch, our_arms, training_costs
+from benchmarks.real.arms import SCRATCH, Arm, networks_from_scratch, our_arms, steps_of_each, training_costs
 from benchmarks.real.constant_mask import constant_dice
 from benchmarks.real.datalists import FOLDS, xrays
 from benchmarks.real.masks import ORGANS, lungs, nodules, organs, write_list
@@ -60,8 +61,8 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
         folds, path = range(1 if task == "organs" else FOLDS), options.output / task
         lists = [write_list(rows, everybody, path / f"fold{f}.json", TASKS[task]["names"], f) for f in folds]
         arms = arms_of(options, task)
-        steps = {arm.name: pace(options, task, arm, lists[0]) for arm in arms if arm.name == arm.from_scratch}
-        runs = [(options, task, arm, fold, lists[fold], steps[arm.from_scratch]) for fold in folds for arm in arms]
+        steps = steps_of_each(arms, partial(pace, options, task, lists[0]))
+        runs = [(options, task, arm, fold, lists[fold], steps[arm.name]) for fold in folds for arm in arms]
         with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(lambda one: run(*one), runs))
         results[task] = figures(options, task, arms, lists)
@@ -120,7 +121,7 @@ def given(task: str, datalist: Path, arm: Arm, folder: Path) -> dict[str, Any]:
     return {**SHARED, **TASKS[task]["options"], **classes, **places, **arm.network}
 
 
-def pace(options: argparse.Namespace, task: str, arm: Arm, datalist: Path) -> int:
+def pace(options: argparse.Namespace, task: str, datalist: Path, arm: Arm) -> int:
     """Steps of a network in the asked time."""
     folder = options.output / task / "pace" / arm.folder
     told = {**given(task, datalist, arm, folder), "pretrained": "none"}

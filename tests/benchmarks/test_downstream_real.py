@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import downstream_malignancy, downstream_segmentation
-from benchmarks.real.arms import Arm, networks_from_scratch, our_arms
+from benchmarks.real.arms import Arm, networks_from_scratch, our_arms, steps_of_each
 from benchmarks.real.masks import ORGANS
 
 STARTS = ["phantom=a/model.pt", "real=b{fold}/model.pt"]
@@ -42,6 +42,26 @@ def test_weights_are_those_of_the_split() -> None:
     assert real.weights(2) == Path("b2/model.pt").resolve()
     with pytest.raises(ValueError, match=r"NAME=PATH, got 'a/model\.pt'"):
         our_arms(["a/model.pt"])
+
+
+def test_each_arm_trains_for_the_steps_of_its_own_network() -> None:
+    measured: list[str] = []
+
+    def pace(arm: Arm) -> int:
+        measured.append(arm.name)
+        return {"scratch": 800, "hybrid decoder, scratch": 2100, "MONAI UNet": 2400, "MONAI UNETR": 600}[arm.name]
+
+    assert steps_of_each(arms_of_organs(), pace) == {
+        "scratch": 800,
+        "phantom encoder": 800,
+        "real encoder": 800,
+        "hybrid decoder, scratch": 2100,
+        "hybrid decoder, phantom encoder": 2100,
+        "hybrid decoder, real encoder": 2100,
+        "MONAI UNet": 2400,
+        "MONAI UNETR": 600,
+    }
+    assert len(measured) == 4
 
 
 def test_differences_are_paired_with_the_own_scratch_and_with_monais_unet(tmp_path: Path) -> None:
