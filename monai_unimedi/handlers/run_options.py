@@ -1,23 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of a run: what its config holds other than the bundle's own ``train.json``, and words for none."""
+"""The options of a run: names that nothing reads, words for none, what its config holds other than the bundle's own
+``train.json``, and the sizes of weights that MONAI loads."""
 
 from __future__ import annotations
 
 import json
+import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigItem, ConfigParser, load
 
-__all__ = ["different_options", "read_none", "run_options"]
+from monai_unimedi.networks.pretrained import OWN_CARD
+
+__all__ = ["check_options", "different_options", "read_none", "run_options", "take_trained_sizes"]
+
+logger = logging.getLogger(__name__)
 
 PLACES = ("bundle_root", "output_dir", "model_dir", "phantom_dir", "dataset_dir", "device", "pretrained")
 NOT_OPTIONS = (*PLACES, "imports", "initialize", "run", "finalize", "resume", "dry_run")
 OF_THE_MACHINE = "has_bfloat16_units("  # a default that is not the same everywhere
 WORDS = {"true": True, "false": False, "none": None, "null": None}
+REFERENCE = re.compile(r"@(\w+)")
+LIKENESS = 0.8  # from which a name is taken for another one misspelt
+
+
+def check_options() -> None:
+    """Looks for options that the bundle does not have, which MONAI adds to the config and nothing reads.
+
+    An option is known where some config of the bundle has it, or the config that is being parsed refers to it. A name
+    that is like none of them is only warned of: a tool may have its own.
+
+    Raises:
+        ValueError: When an unknown option is like a known one.
+    """
+    parser = _parser()
+    folder = None if parser is None else _configs(parser)
+    if parser is None or folder is None:
+        return
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    own = {key.lstrip("+").split("#")[0] for content in files for key in content}
+    known = own.union(REFERENCE.findall(str(parser.get())))
+    for key in parser.get():
+        if key in known or key.startswith("_"):
+            continue
+        if alike := get_close_matches(key, own, 1, LIKENESS):
+            raise ValueError(f"There is no option {key!r}: did you mean {alike[0]!r}?")
+        logger.warning("There is no option %r in this bundle: nothing reads it.", key)
 
 
 def read_none(*keys: str) -> None:
@@ -30,8 +64,22 @@ def read_none(*keys: str) -> None:
     for key in () if parser is None else keys:
         value = parser.get(key)
         if isinstance(value, str) and WORDS.get(value.strip().lower(), value) is None:
-            parser.get()[key] = None
-            parser.ref_resolver.items[key].update_config(None)
+            _set(parser, key, None)
+
+
+def take_trained_sizes() -> None:
+    """Gives the config that ``monai.bundle.load`` parses the sizes of the weights that it is about to load.
+
+    It knows the bundle's defaults only, and of weights of other sizes (classes of one's own) it copies what fits, and
+    says so in one line. The card beside the weights says the sizes. What ``net_override`` gives stays.
+    """
+    parser, weights = _parser(), _loaded_by_monai()
+    card = None if weights is None else Path(weights).parent / OWN_CARD
+    if parser is None or card is None or not card.is_file():
+        return
+    sizes = json.loads(card.read_text(encoding="utf-8"))["sizes"]
+    for key in sizes.keys() & parser.get().keys():
+        _set(parser, key, sizes[key])
 
 
 def run_options() -> dict[str, Any] | None:
@@ -41,12 +89,10 @@ def run_options() -> dict[str, Any] | None:
     a bundle's.
     """
     parser = _parser()
-    if parser is None or "bundle_root" not in parser:
+    folder = None if parser is None else _configs(parser)
+    if parser is None or folder is None:
         return None
-    file = Path(parser.get_parsed_content("bundle_root")) / "configs" / "train.json"
-    if not file.is_file():
-        return None
-    own = json.loads(file.read_text(encoding="utf-8"))
+    own = json.loads((folder / "train.json").read_text(encoding="utf-8"))
     varying = [key for key, value in own.items() if isinstance(value, str) and OF_THE_MACHINE in value]
     resolved = {key: parser.get_parsed_content(key) for key in varying}
     return {**dict(different_options(own, parser.get())), **resolved}
@@ -69,6 +115,28 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return WORDS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _configs(parser: ConfigParser) -> Path | None:
+    """The folder of the bundle's configs; None where the config is not a bundle's."""
+    if "bundle_root" not in parser:
+        return None
+    folder = Path(parser.get_parsed_content("bundle_root")) / "configs"
+    return folder if (folder / "train.json").is_file() else None
+
+
+def _set(parser: ConfigParser, key: str, value: Any) -> None:
+    """Changes an entry of a config that is being parsed, one that nothing was made of yet."""
+    parser.get()[key] = value
+    parser.ref_resolver.items[key] = ConfigItem(config=value, id=key)
+
+
+def _loaded_by_monai() -> str | None:
+    """The file whose network ``monai.bundle.load`` builds; None where it is not what builds the caller."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not load.__code__:
+        frame = frame.f_back
+    return None if frame is None else frame.f_locals.get("full_path")
 
 
 def _parser() -> ConfigParser | None:

@@ -291,15 +291,25 @@ def test_network_is_built_without_data_and_loaded_with_the_trained_weights(
     folder = tmp_path / f"classification_{classified.source}"
     shutil.copytree(bundle.root / "configs", folder / "configs")
     shutil.copytree(classified.output_dir / "models", folder / "models")
-    for name in ("train", "inference"):
-        path = folder / "configs" / f"{name}.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | SIZES))
     network = monai.bundle.load(folder.name, bundle_dir=str(tmp_path), source="github")
     trained = torch.load(folder / "models" / "model.pt", weights_only=True)
     assert network.state_dict().keys() == trained.keys()
     assert all(torch.equal(value, trained[key]) for key, value in network.state_dict().items())
     fresh = classified.workflow("inference", kind="infer", **SIZES).network_def.state_dict()
     assert not all(torch.equal(value, trained[key]) for key, value in fresh.items())
+
+
+def test_a_model_of_own_classes_is_loaded_whole(classified: ClassificationBundle, tmp_path: Path) -> None:
+    names = {"class_names": ["normal", "COVID-19", "other pneumonia"], "exclusive": True}
+    network = classified.workflow("train", **SIZES, **names).network_def
+    folder = tmp_path / f"classification_{classified.source}"
+    shutil.copytree(classified.root / "configs", folder / "configs")
+    (folder / "models").mkdir()
+    torch.save(network.state_dict(), folder / "models" / "model.pt")
+    (folder / "models" / "encoder.json").write_text(json.dumps({"sizes": SIZES | names}))
+    loaded = monai.bundle.load(folder.name, bundle_dir=str(tmp_path), source="github").state_dict()
+    assert loaded["head.weight"].shape[0] == 3
+    assert all(torch.equal(value, loaded[key]) for key, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize("source", DIMENSIONS)

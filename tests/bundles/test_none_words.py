@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``none`` on the command line, a word there, is none wherever a key of the pre-training bundle may be none."""
+"""``none`` on the command line, a word there, is none wherever a key of a bundle may be none."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigWorkflow
 
 from tests.bundles.conftest import CONFIGS, Bundle
 
+BUNDLES = CONFIGS.parents[1]
 KINDS = {"train": "train", "evaluate": "infer", "inference": "infer"}
 
 
@@ -41,7 +43,17 @@ def test_other_words_and_values_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_key_that_is_none_by_default_is_read(name: str) -> None:
-    lines = json.loads((CONFIGS / f"{name}.json").read_text())["initialize"]
-    (call,) = [line for line in lines if "read_none(" in line]
-    assert re.findall(r"'(\w+)'", call) == none_by_default(name)
+@pytest.mark.parametrize("bundle", sorted(path.name for path in BUNDLES.iterdir()))
+def test_every_key_that_is_none_by_default_is_read(bundle: str, name: str) -> None:
+    content = json.loads((BUNDLES / bundle / "configs" / f"{name}.json").read_text())
+    (call,) = [line for line in content["initialize"] if "read_none(" in line]
+    assert re.findall(r"'(\w+)'", call) == [key for key, value in content.items() if value is None]
+
+
+def test_a_protocols_patience_can_be_turned_off() -> None:
+    folder = BUNDLES / "classification_2d" / "configs"
+    files = [str(folder / f"{name}.json") for name in ("train", "chexpert")]
+    places = {"bundle_root": str(folder.parent), "early_stop_patience": "none"}
+    workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train", **places)
+    workflow.initialize()
+    assert workflow.parser.get_parsed_content("early_stop_patience") is None

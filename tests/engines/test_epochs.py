@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training's length in steps as whole epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from monai_unimedi.engines.epochs import epochs_and_steps
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "steps_per_epoch", "expected"),
+    [(400, 100, (4, 100)), (1, 100, (1, 1)), (99, 100, (1, 99)), (149, 100, (1, 100)), (151, 100, (2, 100))],
+)
+def test_epochs_are_whole_and_one_at_least(num_steps: int, steps_per_epoch: int, expected: tuple[int, int]) -> None:
+    assert epochs_and_steps(num_steps, steps_per_epoch) == expected
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.5, "4", None, True])
+@pytest.mark.parametrize("name", ["num_steps", "steps_per_epoch"])
+def test_what_is_no_length_is_refused(name: str, value: Any) -> None:
+    given = {"num_steps": 4, "steps_per_epoch": 2, name: value}
+    with pytest.raises(ValueError, match=f"^{name} must be a whole number from 1, got {value!r}"):
+        epochs_and_steps(**given)
