@@ -23,6 +23,7 @@ from monai_unimedi.transforms.report import ReportText
 
 __all__ = [
     "check_datalist",
+    "check_different",
     "complete_row",
     "datalist_digest",
     "label_names",
@@ -59,8 +60,28 @@ def read_datalist(path: str | os.PathLike, sections: Sequence[str] | None = None
 
 
 def label_names(path: str | os.PathLike) -> list[str]:
-    """Names of the entries of each row's ``label`` and of the bits of ``lesion_mask``; empty without them."""
-    return [str(name) for name in read_datalist(path, ()).get("label_names", [])]
+    """Names of the entries of each row's ``label`` and of the bits of ``lesion_mask``; empty without them.
+
+    Raises:
+        ValueError: When they are no list, or one of them occurs twice.
+    """
+    names = read_datalist(path, ()).get("label_names", [])
+    if not isinstance(names, list):
+        raise ValueError(f"Datalist {str(path)!r} must have a list of names under label_names, got {names!r}.")
+    check_different(map(str, names), "label_names", path)
+    return [str(name) for name in names]
+
+
+def check_different(names: Iterable[str], key: str, path: str | os.PathLike) -> None:
+    """Refuses classes of a datalist that have one name.
+
+    Raises:
+        ValueError: Names them.
+    """
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(
+            f"Datalist {str(path)!r} must name each class once in {key}, got again {', '.join(map(repr, twice))}."
+        )
 
 
 def section_names(path: str | os.PathLike) -> list[str]:
@@ -85,8 +106,8 @@ def load_datalist(
     base_dir: str | os.PathLike | None = None,
     path_keys: Sequence[str] = ("image", "lesion_mask"),
 ) -> list[Row]:
-    """Rows of one section, paths joined to ``base_dir``; a missing ``id`` is the image's path as the file has
-    it, a missing ``patient`` is the id.
+    """Rows of one section, paths joined to ``base_dir``; a missing or empty ``id`` is the image's path as the
+    file has it, a missing or empty ``patient`` is the id.
 
     Args:
         path: the JSON file, or a folder of shards made from one.
@@ -117,15 +138,20 @@ def complete_row(
     if not isinstance(row, dict):
         raise ValueError(f"Row {index} of {file!r} must be an object, got a {type(row).__name__}.")
     row = dict(row)
-    if isinstance(row.get("image"), str):
-        row.setdefault("id", Path(row["image"]).as_posix())
-    if "id" in row:
+    if isinstance(row.get("image"), str) and _is_blank(row.get("id")):
+        row["id"] = Path(row["image"]).as_posix()
+    if not _is_blank(row.get("id")):
         row["id"] = str(row["id"])
-        row["patient"] = str(row.get("patient", row["id"]))
+        row["patient"] = row["id"] if _is_blank(row.get("patient")) else str(row["patient"])
     for key in path_keys:
         if isinstance(row.get(key), str):
             row[key] = os.path.normpath(os.path.join(folder, row[key]))
     return row
+
+
+def _is_blank(value: Any) -> bool:
+    """What a table's empty cell becomes in JSON: null, NaN or an empty string."""
+    return value is None or value == "" or value != value
 
 
 def check_datalist(
@@ -174,14 +200,17 @@ def _where(source: str, index: int, row: Row) -> str:
 
 
 def _check_row(row: Row, where: str, keys: Sequence[str], path_keys: Sequence[str]) -> None:
-    for key in keys:
+    for key in sorted(keys, key=lambda name: name != "image"):  # which a missing id comes from
         if row.get(key) is None:
             raise ValueError(f"{where}: the key {key!r} is missing (path {row.get('image')!r}).")
         if not isinstance(row[key], str):
             raise ValueError(f"{where}: the key {key!r} must be a string, got {type(row[key]).__name__}.")
     for key in path_keys:
         if row.get(key) is not None and not os.path.exists(row[key]):
-            raise ValueError(f"{where}, key {key!r}: no such file or folder {row[key]!r}; is base_dir right?")
+            raise ValueError(
+                f"{where}, key {key!r}: no such file or folder {row[key]!r}; is the folder that paths start "
+                "from (base_dir, --dataset_dir of a bundle) right?"
+            )
 
 
 def _check_unique_ids(rows: Sequence[Row], source: str) -> None:

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from monai_unimedi.data.datalist import check_datalist, label_names, load_datalist, section_names
 from monai_unimedi.data.label_fraction import draw_fraction, read_percent
-from monai_unimedi.data.label_values import read_each_label
-from monai_unimedi.data.patient_split import read_splits
+from monai_unimedi.data.label_values import POLICIES, read_each_label
+from monai_unimedi.data.patient_split import read_splits, warn_of_shared_patients
 
 __all__ = ["class_weights", "label_groups", "load_labelled_rows"]
 
@@ -71,7 +71,7 @@ def load_labelled_rows(
     """
     known, percent = section_names(path), read_percent(label_fraction)
     names = _known_classes(path, class_names)
-    _check_policy(uncertain, class_names)
+    _check_policy(uncertain, blank, class_names)
     policy = {name: uncertain if isinstance(uncertain, str) else uncertain.get(name, "ignore") for name in class_names}
 
     def read(section: str) -> list[Row]:
@@ -86,6 +86,7 @@ def load_labelled_rows(
             f"Datalist {str(path)!r} must have rows with labels under {', '.join(prefix + name for name in missing)}, "
             f"its lists are {', '.join(known) or 'none'}."
         )
+    warn_of_shared_patients(path, [prefix + name for name in lists])
     if "training" in sections:
         own = f"{prefix}training_{percent:g}"
         given = read(own) if own in known and percent < 100 else None
@@ -136,16 +137,25 @@ def label_groups(rows: Sequence[Row], is_exclusive: bool) -> list[int]:
     return label.argmax(1).tolist() if is_exclusive else label[:, 0].astype(int).tolist()
 
 
-def _check_policy(uncertain: str | Mapping[str, str], class_names: Sequence[str]) -> None:
-    unknown = [] if isinstance(uncertain, str) else [name for name in uncertain if name not in class_names]
+def _check_policy(uncertain: str | Mapping[str, str], blank: str, class_names: Sequence[str]) -> None:
+    of_classes = {} if isinstance(uncertain, str) else uncertain
+    unknown = [name for name in of_classes if name not in class_names]
     if unknown:
         raise ValueError(
             f"uncertain must name classes among {', '.join(class_names)}, got {', '.join(map(repr, unknown))}."
         )
+    words = [("uncertain", word) for word in of_classes.values() or [uncertain]] + [("blank", blank)]
+    for option, word in words:
+        if word not in POLICIES:
+            raise ValueError(f"{option} must be one of {', '.join(POLICIES)}, got {word!r}.")
 
 
 def _known_classes(path: str | os.PathLike, class_names: Sequence[str]) -> list[str]:
     """The datalist's own names; empty where it has none."""
+    if isinstance(class_names, str):
+        raise ValueError(
+            f"class_names must be a list, got {class_names!r}: quote each name, as in --class_names \"['a','b']\"."
+        )
     names = label_names(path)
     unknown = [name for name in class_names if names and name not in names]
     if unknown or not class_names or len(set(class_names)) < len(class_names):

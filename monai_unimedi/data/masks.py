@@ -16,10 +16,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monai_unimedi.data.datalist import check_datalist, load_datalist, read_datalist, section_names
+from monai_unimedi.data.datalist import (
+    check_datalist,
+    check_different,
+    label_names,
+    load_datalist,
+    read_datalist,
+    section_names,
+)
 from monai_unimedi.data.discover import VOLUMES
 from monai_unimedi.data.label_fraction import draw_fraction, read_percent
-from monai_unimedi.data.patient_split import read_splits
+from monai_unimedi.data.patient_split import read_splits, warn_of_shared_patients
 from monai_unimedi.transforms.load_volume import LoadVolume
 from monai_unimedi.transforms.load_xray import LoadXray
 
@@ -55,10 +62,9 @@ def mask_classes(path: str | os.PathLike) -> MaskClasses:
     Raises:
         ValueError: When the datalist names no classes, has no masks, or has a finding too many for eight bits.
     """
-    content = read_datalist(path)
     if _mask_key(path) == MASK:
-        return _numbered(content.get("labels"), path)
-    names = [str(name) for name in content.get("label_names", [])]
+        return _numbered(read_datalist(path).get("labels"), path)
+    names = label_names(path)
     if not 1 <= len(names) <= MAX_BITS:
         raise ValueError(
             f"Datalist {str(path)!r} must name 1 to {MAX_BITS} findings in label_names for the bits of its "
@@ -88,10 +94,12 @@ def _numbered(labels: Any, path: str | os.PathLike) -> MaskClasses:
         names = {int(value): str(name) for value, name in dict(labels).items()}
     except (TypeError, ValueError):
         raise ValueError(f"Datalist {str(path)!r} must name its masks' numbers: {remedy}.") from None
-    if 0 not in names or len(names) < 2:
+    if 0 not in names or len(names) < 2 or min(names) < 0:
         raise ValueError(
-            f"Datalist {str(path)!r} must name the background (0) and at least one class, got {names}: {remedy}."
+            f"Datalist {str(path)!r} must name the background (0) and at least one class, by numbers from 0, got "
+            f"{names}: {remedy}."
         )
+    check_different(names.values(), "labels", path)
     values = sorted(names)
     return MaskClasses([names[value] for value in values], values, True)
 
@@ -134,6 +142,7 @@ def load_masked_rows(
             f"Datalist {str(path)!r} must have rows with masks under {', '.join(missing)}, its lists are "
             f"{', '.join(known) or 'none'}."
         )
+    warn_of_shared_patients(path, lists)
     return {name: found[name] for name in sections}
 
 

@@ -4,16 +4,27 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from monai_unimedi.data.datalist import load_datalist
 from monai_unimedi.data.hashing import stable_hash
 
-__all__ = ["draw_patients", "patients_of", "read_splits", "split_by_patient", "split_sources_by_patient"]
+__all__ = [
+    "draw_patients",
+    "patients_of",
+    "read_splits",
+    "split_by_patient",
+    "split_sources_by_patient",
+    "warn_of_shared_patients",
+]
 
 logger = logging.getLogger(__name__)
+LISTED = 10  # patients named in one warning
 Row = dict[str, Any]
 
 
@@ -143,6 +154,31 @@ def split_sources_by_patient(
         learnt = {patient for own in held for patient in patients_of(kept.get(own, ()))}
         kept[source], held[source] = split_by_patient(kept[source], fraction, seed, source, held_out, learnt)
     return kept, {source: held[source] for source in [*validation, *waiting]}
+
+
+def warn_of_shared_patients(path: str | os.PathLike, names: Sequence[str]) -> None:
+    """Says which patients (rows without one count as a patient each) are in more than one list of a datalist.
+
+    Args:
+        path: the datalist.
+        names: of its lists; one that cannot be read is not compared, its reader says why.
+    """
+    patients = {name: _patients_in(path, name) for name in names}
+    for one, other in combinations(names, 2):
+        if shared := sorted(patients[one] & patients[other]):
+            more = ", ..." if len(shared) > LISTED else ""
+            logger.warning(
+                "%s: %s and %s have patients in common (%d), so that figures on them are too good: %s%s. Split by "
+                "patient.",
+                path, one, other, len(shared), ", ".join(shared[:LISTED]), more,
+            )  # fmt: skip
+
+
+def _patients_in(path: str | os.PathLike, name: str) -> set[str]:
+    try:
+        return {row["patient"] for row in load_datalist(path, name) if "patient" in row}
+    except ValueError:
+        return set()
 
 
 def patients_of(rows: Sequence[Row]) -> set[str]:

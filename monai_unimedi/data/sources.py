@@ -22,7 +22,7 @@ from monai_unimedi.data.datalist import (
 )
 from monai_unimedi.data.hashing import stable_hash
 from monai_unimedi.data.label_values import with_read_labels
-from monai_unimedi.data.patient_split import split_sources_by_patient
+from monai_unimedi.data.patient_split import split_sources_by_patient, warn_of_shared_patients
 from monai_unimedi.data.phantom import ensure_phantom
 from monai_unimedi.transforms.report import ReportText
 
@@ -245,6 +245,7 @@ def load_training(
     for source in datalists:
         if source not in training:
             raise ValueError(f"Datalist {str(datalists[source])!r} must have rows under 'training', got none.")
+        warn_of_shared_patients(datalists[source], ("training", "validation", "test"))
     training, validation = split_sources_by_patient(training, validation, validation_fraction, seed)
     return {"training": training, "validation": validation}
 

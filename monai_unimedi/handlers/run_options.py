@@ -61,9 +61,9 @@ def read_none(*keys: str) -> None:
         keys: at the config's top; to be read before anything that needs them.
     """
     parser = _parser()
-    for key in () if parser is None else keys:
-        value = parser.get(key)
-        if isinstance(value, str) and WORDS.get(value.strip().lower(), value) is None:
+    for key in keys:
+        value = None if parser is None else parser.get(key)
+        if parser is not None and isinstance(value, str) and WORDS.get(value.strip().lower(), value) is None:
             _set(parser, key, None)
 
 

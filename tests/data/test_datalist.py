@@ -83,6 +83,13 @@ def test_missing_key_names_row_key_and_path(tmp_path: Path) -> None:
         checked(tmp_path, [row("a", report=0.5)])
 
 
+@pytest.mark.parametrize("image", [None, ["a.png", "b.png"]])
+def test_a_row_without_an_image_is_not_told_to_lack_an_id(tmp_path: Path, image: Any) -> None:
+    given = {"report": "the lungs are clear"} | ({} if image is None else {"image": image})
+    with pytest.raises(ValueError, match=r"row 0, id None: the key 'image' (is missing|must be a string)"):
+        checked(tmp_path, [given])
+
+
 def test_duplicate_ids_name_all_their_rows(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"occur once, got again: .*row 0, id 'a'; .*row 2, id 'a'"):
         checked(tmp_path, [row("a"), row("b"), row("a")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,48 @@ def test_test_list_without_labels_leaves_the_validation_rows_to_judge(
     rows = load_labelled_rows(path, ["test"], NAMES)["test"]
     assert [row["id"] for row in rows] == [f"validation-{i}" for i in range(4)]
     assert "No row of the test list can be judged: the validation rows" in caplog.text
+
+
+def test_patients_of_two_lists_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, {"training": BOTH, "validation": BOTH, "test": BOTH})
+    content = json.loads(path.read_text())
+    load_labelled_rows(path, ["training", "validation", "test"], NAMES)
+    assert not caplog.text
+    content["validation"][0]["patient"] = "training-p1"
+    del content["test"][3]["patient"]
+    content["test"][3]["id"] = "training-p0"
+    path.write_text(json.dumps(content))
+    load_labelled_rows(path, ["training", "validation"], NAMES)
+    too_good = "have patients in common (1), so that figures on them are too good"
+    assert f"training and validation {too_good}: training-p1. Split by patient." in caplog.text
+    assert f"training and test {too_good}: training-p0. Split by patient." in caplog.text
+
+
+def test_empty_patients_are_one_each(tmp_path: Path) -> None:
+    path = write(tmp_path, {"training": BOTH * 4})
+    content = json.loads(path.read_text())
+    for index, row in enumerate(content["training"]):
+        row["patient"] = (None, math.nan, "")[index % 3]
+    path.write_text(json.dumps(content))
+    rows = load_labelled_rows(path, ["training", "validation"], NAMES, validation_fraction=0.25)
+    assert [len(rows[name]) for name in ("training", "validation")] == [12, 4]
+
+
+def test_names_that_are_no_list_or_occur_twice_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {"training": BOTH})
+    with pytest.raises(ValueError, match=r"class_names must be a list, got '\[a, b\]': quote each name"):
+        load_labelled_rows(path, ["training"], "[a, b]")
+    for names, message in (("abc", "must have a list of names under label_names"), (["a", "b", "a"], "again 'a'")):
+        path = write(tmp_path, {"training": BOTH}, names=names)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=message):
+            load_labelled_rows(path, ["training"], ["a"])
+
+
+@pytest.mark.parametrize("options", [{"uncertain": "one"}, {"uncertain": {"a": "one"}}, {"blank": "one"}])
+def test_a_policy_that_is_none_is_named_once(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = write(tmp_path, {"training": BOTH})
+    with pytest.raises(ValueError, match=f"^{next(iter(options))} must be one of ignore, ones, zeros, got 'one'"):
+        load_labelled_rows(path, ["training"], NAMES, **options)
 
 
 @pytest.mark.parametrize("names", [["a", "d"], [], ["a", "a"]])

@@ -216,6 +216,35 @@ def test_list_without_masks_or_names_is_refused(tmp_path: Path) -> None:
         mask_classes(tmp_path / "l.json")
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"-1": "ignore", "0": "background", "1": "lung"}, "by numbers from 0"),
+        ({"0": "background", "1": "lung", "2": "lung"}, "once in labels, got again 'lung'"),
+    ],
+)
+def test_numbers_below_the_background_and_names_given_twice_are_refused(
+    tmp_path: Path, labels: dict[str, str], message: str
+) -> None:
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"labels": labels, "training": [{"image": "a.nii", "label": "b.nii"}]}))
+    with pytest.raises(ValueError, match=message):
+        mask_classes(path)
+
+
+def test_patients_of_two_lists_are_warned_of(
+    masked: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    masked(good())
+    path = tmp_path / "list.json"
+    content = json.loads(path.read_text())
+    content["validation"][0]["patient"] = "ct1"
+    path.write_text(json.dumps(content))
+    assert not caplog.text
+    load_masked_rows(path, ["training", "validation"])
+    assert "training and validation have patients in common (1)" in caplog.text
+
+
 def test_judging_the_validation_rows_is_said(masked: Callable[..., Any], tmp_path: Path, caplog: Any) -> None:
     masked(good())
     load_masked_rows(tmp_path / "list.json", ["training", "validation"])
