@@ -23,6 +23,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from monai_unimedi.data.discover import source_of
+from monai_unimedi.device import usable_device
 from monai_unimedi.inferers.grounding import GroundingInferer, sentence_directions
 from monai_unimedi.inferers.zero_shot import ZeroShotInferer, embed_prompts, embed_sentences
 from monai_unimedi.networks.checkpoints import check_published, read_tensors
@@ -57,13 +58,17 @@ def check_sizes(model_dir: str | os.PathLike, sizes: Mapping[str, Any]) -> None:
     """Compares a config's sizes with those that the model was trained with, and published files with their sums.
 
     Raises:
+        FileNotFoundError: When there is no model.
         ValueError: When they differ; names the options to give. A folder without a card is not checked. When
             ``model.pt`` may run code: MONAI's loader refuses it too, in many lines.
     """
     check_published(model_dir)
     weights = Path(model_dir) / "model.pt"
-    if weights.is_file():
-        read_tensors(weights)
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"{weights} must hold the trained network, but there is no such file: train first, or give --model_dir."
+        )
+    read_tensors(weights)
     path = Path(model_dir) / OWN_CARD
     trained = json.loads(path.read_text(encoding="utf-8"))["sizes"] if path.is_file() else {}
     wrong = {name: value for name, value in trained.items() if name in sizes and sizes[name] != value}
@@ -93,7 +98,7 @@ def load_encoder(model_dir: str | os.PathLike, device: str | torch.device = "cpu
             f"{path} must say how the model is built, but there is no such file; name the folder that a "
             "training wrote (--model_dir)."
         )
-    place = _usable(device)
+    place = usable_device(device)
     check_published(path.parent)
     card = json.loads(path.read_text(encoding="utf-8"))
     if absent := [name for name in BLOCKS if name not in card]:
@@ -218,16 +223,6 @@ class ImageTextEncoder:
     def _text_tower(self) -> tuple[ReportEncoder, Any]:
         tower = ReportEncoder.from_folder(self.text_folder).to(self.device).eval()
         return tower, load_tokenizer(self.text_folder)
-
-
-def _usable(device: str | torch.device) -> torch.device:
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"The device must be cpu, or one that this machine has, such as cuda or cuda:1, got {str(device)!r}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
 
 
 def _resolved(node: Any, config: Mapping[str, Any]) -> Any:

@@ -29,6 +29,7 @@ __all__ = [
     "label_names",
     "load_datalist",
     "other_content",
+    "printable",
     "read_datalist",
     "section_names",
     "word_count",
@@ -141,8 +142,8 @@ def complete_row(
     if isinstance(row.get("image"), str) and _is_blank(row.get("id")):
         row["id"] = Path(row["image"]).as_posix()
     if not _is_blank(row.get("id")):
-        row["id"] = str(row["id"])
-        row["patient"] = row["id"] if _is_blank(row.get("patient")) else str(row["patient"])
+        row["id"] = printable(str(row["id"]))
+        row["patient"] = row["id"] if _is_blank(row.get("patient")) else printable(str(row["patient"]))
     for key in path_keys:
         if isinstance(row.get(key), str):
             row[key] = os.path.normpath(os.path.join(folder, row[key]))
@@ -152,6 +153,11 @@ def complete_row(
 def _is_blank(value: Any) -> bool:
     """What a table's empty cell becomes in JSON: null, NaN or an empty string."""
     return value is None or value == "" or value != value
+
+
+def printable(name: str) -> str:
+    """A name that can be written in UTF-8: of a file's name that is in another encoding the odd bytes become words."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def check_datalist(

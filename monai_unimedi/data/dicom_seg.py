@@ -75,6 +75,8 @@ def write_dicom_seg(
         series_description="Segmentation, research only",
         omit_empty_frames=len(names) - first > 1,  # viewers that read one class as a volume find all its slices
     )
+    if not all(name.isascii() for name in names):
+        segmentation.SpecificCharacterSet = "ISO_IR 192"  # UTF-8; the patient's name is encoded anew
     segmentation.save_as(path)
 
 

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.misc import is_dicom
 from pydicom.uid import UID, CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
+from monai_unimedi.data.datalist import printable
 from monai_unimedi.data.label_fraction import each_row_once
 from monai_unimedi.data.shards import is_shard_folder, read_index, shard_content
 from monai_unimedi.transforms.dicom_pixels import read_dicom
@@ -75,7 +76,7 @@ def discover(
     if root is not None and is_shard_folder(root):
         return _rows_of_shards(root)
     given = [images] if isinstance(images, str) else list(images or ())
-    paths = [Path(found) for pattern in given for found in _matches(pattern)]
+    paths = [Path(found) for found in dict.fromkeys(found for pattern in given for found in _matches(pattern))]
     rows: dict[str, list[dict[str, Any]]] = {}
     others, left_out = 0, None if output_dir is None else Path(output_dir).resolve()
     for path in paths if root is None else _walk(root, left_out):
@@ -84,7 +85,7 @@ def discover(
             others += 1
             continue
         name = path if root is None else path.relative_to(root)
-        rows.setdefault(source, []).append({"id": name.as_posix(), "image": str(path)})
+        rows.setdefault(source, []).append({"id": printable(name.as_posix()), "image": str(path)})
     counts = ", ".join(f"{len(found)} {source}" for source, found in sorted(rows.items())) or "none"
     logger.info("images found: %s; %d other files", counts, others)
     return dict(sorted(rows.items()))
@@ -129,8 +130,10 @@ def require_images(rows: Mapping[str, Sequence[Mapping[str, Any]]], where: objec
         logger.warning("not read: %s", left)
 
 
-def _walk(folder: Path, left_out: Path | None) -> Iterator[Path]:
-    """Files and folders of slices below a folder, hidden ones left out; beside slices the pictures and volumes."""
+def _walk(folder: Path, left_out: Path | None, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Files and folders of slices below a folder, hidden ones left out; beside slices the pictures and volumes. A link
+    to one of the folders above is not followed."""
+    above |= {folder.resolve()}
     paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")] if folder.is_dir() else []
     is_sliced, stray = _is_sliced(folder), None
     if is_sliced and any(path.is_dir() for path in paths):
@@ -141,7 +144,7 @@ def _walk(folder: Path, left_out: Path | None) -> Iterator[Path]:
         yield folder
     for path in paths:
         if path.is_dir():
-            yield from _walk(path, left_out) if path.resolve() != left_out else ()
+            yield from _walk(path, left_out, above) if path.resolve() not in {left_out, *above} else ()
         elif path != stray and (stray or not is_sliced or path.name.lower().endswith((*PICTURES, *VOLUMES))):
             yield path
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -62,13 +63,25 @@ class BestModel:
         self._validator: Any = None
 
     def attach(self, engine: Any) -> None:
-        """Attaches to a validator or to the trainer."""
+        """Attaches to a validator or to the trainer; then the folder must be one to write in.
+
+        Raises:
+            OSError: When it is not.
+        """
         if isinstance(engine, Evaluator):
             self._validator = engine
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._validated)
             self._tell_validator()
         else:
+            self._check_folder()
             engine.add_event_handler(Events.COMPLETED, self._completed)
+
+    def _check_folder(self) -> None:
+        if rank() > 0:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.folder, os.W_OK):
+            raise PermissionError(f"The folder of the model, {self.folder}, cannot be written to: give --model_dir.")
 
     def _validated(self, engine: Any) -> None:
         name = engine.state.key_metric_name

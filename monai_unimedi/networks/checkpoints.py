@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,11 @@ LAYOUTS = {  # the patch embedding's key tells the layout and where the tower li
     "timm": "patch_embed.proj.weight",
 }
 SUMS = "SHA256SUMS"  # lies in the models/ of a published bundle
+DAMAGED = (  # what torch's reader meets in a file that is none of weights, by its first bytes
+    RuntimeError, EOFError, IndexError, KeyError, ValueError, AttributeError, TypeError, struct.error
+)  # fmt: skip
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "model.pt")
+_FILES_OF_WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 _CARD_FILES = ("config.json", "preprocessor_config.json")
 
 
@@ -58,7 +63,7 @@ def read_tensors(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, Any
             f"checkpoint {path} must hold tensors and plain containers only, and was not loaded because it "
             "may run code or is damaged; where you trust it, save its state_dict() anew."
         ) from error
-    except (SafetensorError, RuntimeError, EOFError) as error:
+    except (SafetensorError, *DAMAGED) as error:
         raise ValueError(f"checkpoint {path} is damaged or not a file of weights; copy it anew.") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"checkpoint {path} must hold a mapping of tensors, got {type(content).__name__}.")
@@ -178,7 +183,7 @@ def _first_file(place: str, names: tuple[str, ...]) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HFValidationError
 
-    for name in names:
+    for name in () if Path(place).suffix in _FILES_OF_WEIGHTS else names:  # not asked for on the network
         try:
             return Path(hf_hub_download(place, name))
         except (OSError, HFValidationError):

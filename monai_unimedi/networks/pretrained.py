@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 __all__ = ["OWN_CARD", "load_encoder_weights", "say_from_scratch"]
 
 OWN_CARD = "encoder.json"
+_SIZES = (  # that change the tower's tensors
+    "patch_size", "patch_depth", "grid_size", "num_depths", "hidden_size", "mlp_dim", "num_layers", "num_heads"
+)  # fmt: skip
 _TIMM_NAME = re.compile(r"(?:vit|deit3?)_(tiny|small|base|large|huge)_(?:distilled_)?patch\d+(_.*)?")
 _TIMM_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16}
 _TIMM_WIDE = {1152: 16, 1280: 16, 1408: 16, 1664: 16}  # heads by width where they are not of 64
@@ -96,7 +99,8 @@ def load_encoder_weights(
     if unmatched and (strict or not fitted):
         raise ValueError(
             f"the {layout} checkpoint must match the network's image tower, but {len(unmatched)} entries do "
-            f"not: {'; '.join(unmatched)}. Build the network with the checkpoint's sizes, or choose another."
+            f"not: {'; '.join(unmatched)}. Build the network with the checkpoint's sizes"
+            f"{_own_sizes(checkpoint)}, or choose another."
         )
     if layout == "timm":
         notes += _require_timm_heads(tower, card, tensors[prefix + LAYOUTS["timm"]].shape[0])
@@ -109,6 +113,16 @@ def load_encoder_weights(
     summary |= {"left_out": left_out, "unmatched": unmatched, "notes": notes}
     _log(summary)
     return summary
+
+
+def _own_sizes(checkpoint: str | Path | Mapping[str, Any]) -> str:
+    """Options of the bundles that build the network of this project's checkpoint, where its card lies beside it."""
+    path = Path() if isinstance(checkpoint, Mapping) else Path(checkpoint)
+    card = (path if path.is_dir() else path.parent) / OWN_CARD
+    if isinstance(checkpoint, Mapping) or not card.is_file():
+        return ""
+    sizes = json.loads(card.read_text(encoding="utf-8")).get("sizes", {})
+    return "".join(f" --{name} '{json.dumps(sizes[name])}'" for name in _SIZES if name in sizes)
 
 
 def say_from_scratch() -> None:

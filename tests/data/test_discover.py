@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,29 @@ def test_existing_path_is_itself_whatever_it_means_as_a_pattern(tmp_path: Path) 
     picture(tmp_path / "scan1.png")
     rows = discover(images=[str(tmp_path / "scan[1].png"), str(tmp_path / "scan[0-9].png")])["2d"]
     assert [Path(row["image"]).name for row in rows] == ["scan[1].png", "scan1.png"]
+
+
+def test_a_link_to_a_folder_above_is_not_followed(tmp_path: Path) -> None:
+    picture(tmp_path / "a" / "x.png")
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "b").symlink_to(tmp_path / "a", target_is_directory=True)
+    assert found(tmp_path) == {"2d": ["a/x.png", "b/x.png"]}
+
+
+def test_patterns_that_overlap_give_a_file_once(tmp_path: Path) -> None:
+    for name in ("x.png", "y.png"):
+        picture(tmp_path / name)
+    rows = discover(images=[str(tmp_path / "*.png"), str(tmp_path / "x.png")])["2d"]
+    assert [Path(row["id"]).name for row in rows] == ["x.png", "y.png"]
+
+
+def test_a_name_in_another_encoding_gets_an_id_that_can_be_written(tmp_path: Path) -> None:
+    path = picture(tmp_path / "x.png")
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    try:
+        os.rename(path, odd)
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    (row,) = discover(tmp_path)["2d"]
+    assert row["id"] == "caf\\udce9.png"
+    assert row["image"] == odd

@@ -174,7 +174,7 @@ def test_names_that_are_no_list_or_occur_twice_are_refused(tmp_path: Path) -> No
     with pytest.raises(ValueError, match=r"class_names must be a list, got '\[a, b\]': quote each name"):
         load_labelled_rows(path, ["training"], "[a, b]")
     for names, message in (("abc", "must have a list of names under label_names"), (["a", "b", "a"], "again 'a'")):
-        path = write(tmp_path, {"training": BOTH}, names=names)  # type: ignore[arg-type]
+        path = write(tmp_path, {"training": BOTH}, names=names)
         with pytest.raises(ValueError, match=message):
             load_labelled_rows(path, ["training"], ["a"])
 

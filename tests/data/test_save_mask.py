@@ -108,6 +108,25 @@ def test_dicom_seg_holds_each_class_on_the_slice_it_was_found_on(tmp_path: Path,
     np.testing.assert_array_equal(frames[2][1].T, mask[0, :, :, 8].numpy() == 2)
 
 
+def test_dicom_seg_keeps_names_of_every_script_and_the_patients(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+
+    def named(slices: list[pydicom.Dataset]) -> None:
+        with_frame(slices)
+        for data in slices:
+            data.SpecificCharacterSet, data.PatientName = "ISO_IR 100", "Müller^Jörg"
+
+    path = tmp_path / series(tmp_path, "ct", named)["image"]
+    image: Any = LoadVolumed("image")({"image": str(path)})["image"]
+    mask = torch.ones(image.shape, dtype=torch.uint8)
+    names = ["groß (日本)", "a"]
+    writer = MaskWriter(tmp_path / "out", names, [0, 1], False, ".dcm")
+    row, _ = writer({"id": "ct", "pred": MetaTensor(mask, affine=image.affine), "image": image})
+    found = pydicom.dcmread(tmp_path / "out" / row["file"])
+    assert [segment.SegmentLabel for segment in found.SegmentSequence] == names
+    assert str(found.PatientName) == "Müller^Jörg"
+
+
 def test_dicom_seg_of_one_class_is_a_volume_on_the_series_grid_for_simpleitk(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
     path = tmp_path / series(tmp_path, "ct", with_frame)["image"]

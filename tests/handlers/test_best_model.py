@@ -137,3 +137,9 @@ def test_validation_has_its_lines_in_the_history(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "curves" / "history.jsonl").read_text().splitlines()]
     found = [(line["step"], line["val_score"]) for line in lines if "val_score" in line]
     assert found == [(10, 0.5), (20, 0.4)]
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file")
+    with pytest.raises(OSError, match="models"):
+        BestModel(tmp_path / "models", torch.nn.Linear(1, 1), None).attach(torch.nn.Identity())

@@ -400,6 +400,27 @@ def test_files_that_run_code_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("text", ["this is text", "hello world", "Xylo", "some", "(a)", "all", "quit", "", "{}"])
+def test_a_file_of_text_is_refused_with_its_path(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "this.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"checkpoint .*this\.txt (is damaged or not a file of weights|must hold)"):
+        load_encoder_weights(network(), path)
+
+
+def test_a_missing_file_is_not_asked_for_on_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: pytest.fail("asked"))
+    with pytest.raises(FileNotFoundError, match=r"checkpoint 'output/model\.pt' must be a file"):
+        load_encoder_weights(network(), "output/model.pt")
+
+
+def test_weights_of_another_size_name_the_options(tmp_path: Path) -> None:
+    torch.save(network().state_dict(), tmp_path / "model.pt")
+    (tmp_path / "encoder.json").write_text(json.dumps({"sizes": {"hidden_size": 48, "patch_size": [4, 4], "lr": 1}}))
+    with pytest.raises(ValueError, match=r"checkpoint's sizes --patch_size '\[4, 4\]' --hidden_size '48', or choose"):
+        load_encoder_weights(network(hidden_size=64), tmp_path / "model.pt")
+
+
 def test_damaged_and_absent_files_are_refused(tmp_path: Path) -> None:
     torch.save(network().state_dict(), tmp_path / "model.pt")
     content = (tmp_path / "model.pt").read_bytes()
