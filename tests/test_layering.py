@@ -25,6 +25,7 @@ EVERYWHERE = {"torch", "numpy", "tqdm", "monai.utils", "monai.config"}
 OPEN_NAMES = {
     *("monai_unimedi", "monai_unimedi.file_digest.file_digest"),
     *(f"monai_unimedi.precision.{name}" for name in ("autocast_dtype", "has_bfloat16_units")),
+    "monai_unimedi.device.usable_device",
     *(f"monai_unimedi.{name}" for name in ("__version__", "is_on", "require")),
 }
 

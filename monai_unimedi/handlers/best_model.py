@@ -20,8 +20,9 @@ from monai_unimedi.engines.distributed import rank, unwrap
 
 from .checkpoint_file import save_tensors, write_atomically
 
-__all__ = ["BestModel"]
+__all__ = ["CARD", "BestModel"]
 
+CARD = "encoder.json"
 PUBLISHED = ("SHA256SUMS", "model.safetensors")  # of a downloaded bundle; of no use once it is trained anew
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class BestModel:
         network: the training module.
         part: attribute of `network` whose `state_dict` is `model.pt`: `student` or `teacher`; None takes all.
         save_text: called with an empty folder, writes the text tower and its tokenizer there.
-        card: written as `encoder.json`: how the tower is built and how files become its input.
+        card: written as `encoder.json` (`CARD`): how the tower is built and how files become its input.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class BestModel:
         save_tensors(self.folder / "model.pt", part.state_dict())
         if self.card is not None:
             text = json.dumps(self.card, indent=2) + "\n"
-            write_atomically(self.folder / "encoder.json", lambda file: file.write(text.encode()))
+            write_atomically(self.folder / CARD, lambda file: file.write(text.encode()))
         if self.save_text is not None:
             self._save_text(self.save_text)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from monai.bundle import ConfigItem, ConfigParser, load
 
-from monai_unimedi.networks.pretrained import OWN_CARD
+from .best_model import CARD
 
 __all__ = ["check_options", "different_options", "read_none", "run_options", "take_trained_sizes"]
 
@@ -74,7 +74,7 @@ def take_trained_sizes() -> None:
     says so in one line. The card beside the weights says the sizes. What ``net_override`` gives stays.
     """
     parser, weights = _parser(), _loaded_by_monai()
-    card = None if weights is None else Path(weights).parent / OWN_CARD
+    card = None if weights is None else Path(weights).parent / CARD
     if parser is None or card is None or not card.is_file():
         return
     sizes = json.loads(card.read_text(encoding="utf-8"))["sizes"]

@@ -100,7 +100,7 @@ def load_encoder_weights(
         raise ValueError(
             f"the {layout} checkpoint must match the network's image tower, but {len(unmatched)} entries do "
             f"not: {'; '.join(unmatched)}. Build the network with the checkpoint's sizes"
-            f"{_own_sizes(checkpoint)}, or choose another."
+            f"{_as_options(_own_sizes(checkpoint))}, or choose another."
         )
     if layout == "timm":
         notes += _require_timm_heads(tower, card, tensors[prefix + LAYOUTS["timm"]].shape[0])
@@ -115,13 +115,16 @@ def load_encoder_weights(
     return summary
 
 
-def _own_sizes(checkpoint: str | Path | Mapping[str, Any]) -> str:
-    """Options of the bundles that build the network of this project's checkpoint, where its card lies beside it."""
-    path = Path() if isinstance(checkpoint, Mapping) else Path(checkpoint)
+def _own_sizes(checkpoint: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """The bundles' options that built the network of this project's checkpoint; empty without a card beside it."""
+    if isinstance(checkpoint, Mapping):
+        return {}
+    path = Path(checkpoint)
     card = (path if path.is_dir() else path.parent) / OWN_CARD
-    if isinstance(checkpoint, Mapping) or not card.is_file():
-        return ""
-    sizes = json.loads(card.read_text(encoding="utf-8")).get("sizes", {})
+    return json.loads(card.read_text(encoding="utf-8")).get("sizes", {}) if card.is_file() else {}
+
+
+def _as_options(sizes: Mapping[str, Any]) -> str:
     return "".join(f" --{name} '{json.dumps(sizes[name])}'" for name in _SIZES if name in sizes)
 
 
@@ -207,12 +210,7 @@ def _heads(tower: nn.Module) -> set[Any]:
 
 def _require_same_heads(tower: nn.Module, checkpoint: str | Path | Mapping[str, Any]) -> None:
     """Compares the heads with those of the card that this project writes beside its weights, where there is one."""
-    if isinstance(checkpoint, Mapping):
-        return
-    path = Path(checkpoint)
-    card = (path if path.is_dir() else path.parent) / OWN_CARD
-    sizes = json.loads(card.read_text(encoding="utf-8")).get("sizes", {}) if card.is_file() else {}
-    _require_same_model(tower, {"num_attention_heads": sizes.get("num_heads")})
+    _require_same_model(tower, {"num_attention_heads": _own_sizes(checkpoint).get("num_heads")})
 
 
 def _fit(

@@ -180,6 +180,7 @@ def test_every_value_at_the_top_is_compared_at_a_resume_or_may_change() -> None:
         "phantom",
         "num_steps",
         "steps_per_epoch",
+        "epochs_and_steps",
     }
     compared = json.dumps(train["settings"]) + json.dumps(train["sizes"])
     others = set(train) - objects - derived - MAY_CHANGE - SEEN_ELSEWHERE
