@@ -17,10 +17,10 @@ def usable_device(device: str | torch.device) -> torch.device:
     Raises:
         ValueError: When there is no such device.
     """
+    wanted = "The device must be cpu, or one that this machine has, such as cuda or cuda:1, got"
+    if device is None or str(device) == "meta":
+        raise ValueError(f"{wanted} {str(device)!r}.")
     try:
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"The device must be cpu, or one that this machine has, such as cuda or cuda:1, got {str(device)!r}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        raise ValueError(f"{wanted} {str(device)!r}: {str(error).splitlines()[0]}") from error

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "check_different",
     "complete_row",
     "datalist_digest",
+    "is_blank",
     "label_names",
     "load_datalist",
     "other_content",
@@ -139,20 +141,22 @@ def complete_row(
     if not isinstance(row, dict):
         raise ValueError(f"Row {index} of {file!r} must be an object, got a {type(row).__name__}.")
     row = dict(row)
-    if isinstance(row.get("image"), str) and _is_blank(row.get("id")):
+    if isinstance(row.get("image"), str) and is_blank(row.get("id")):
         row["id"] = Path(row["image"]).as_posix()
-    if not _is_blank(row.get("id")):
+    if not is_blank(row.get("id")):
         row["id"] = printable(str(row["id"]))
-        row["patient"] = row["id"] if _is_blank(row.get("patient")) else printable(str(row["patient"]))
+        row["patient"] = row["id"] if is_blank(row.get("patient")) else printable(str(row["patient"]))
     for key in path_keys:
         if isinstance(row.get(key), str):
             row[key] = os.path.normpath(os.path.join(folder, row[key]))
     return row
 
 
-def _is_blank(value: Any) -> bool:
-    """What a table's empty cell becomes in JSON: null, NaN or an empty string."""
-    return value is None or value == "" or value != value
+def is_blank(value: Any) -> bool:
+    """What a table's empty cell becomes in JSON: null, NaN or a string of spaces."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def printable(name: str) -> str:

@@ -50,7 +50,7 @@ def load_labelled_rows(
         path: the datalist.
         sections: of ``training``, ``validation`` and ``test``. Without a validation list patients of the training
             list are split off; without a test list, or labels in it, the validation rows are judged, as in
-            pre-training. Lists that are not needed for these are not looked at.
+            pre-training. Lists that are not needed for these are not looked at, but for their patients.
         class_names: the F classes to learn, some or all of the datalist's.
         is_exclusive: whether each image has exactly one of them.
         uncertain: what -1 becomes: ``ignore``, ``ones`` or ``zeros``; or such a word for each class, others being
@@ -86,7 +86,7 @@ def load_labelled_rows(
             f"Datalist {str(path)!r} must have rows with labels under {', '.join(prefix + name for name in missing)}, "
             f"its lists are {', '.join(known) or 'none'}."
         )
-    warn_of_shared_patients(path, [prefix + name for name in lists])
+    warn_of_shared_patients([path], [prefix + name for name in lists], ("label",))
     if "training" in sections:
         own = f"{prefix}training_{percent:g}"
         given = read(own) if own in known and percent < 100 else None

@@ -118,8 +118,8 @@ def load_masked_rows(
         path: the datalist.
         sections: of ``training``, ``validation`` and ``test``. Without a validation list patients of the training
             list are split off; without a test list, or masks in it, the validation rows are judged, as in
-            pre-training. Lists that are not needed for these are not looked at. Test rows without a mask are left
-            out, with a warning.
+            pre-training. Lists that are not needed for these are not looked at, but for their patients. Test rows
+            without a mask are left out, with a warning.
         base_dir: folder that relative paths start from; the list's own where None.
         validation_fraction: share of the patients split off.
         label_fraction: percent of the training list to learn from. The list's own ``training_1`` and
@@ -142,7 +142,7 @@ def load_masked_rows(
             f"Datalist {str(path)!r} must have rows with masks under {', '.join(missing)}, its lists are "
             f"{', '.join(known) or 'none'}."
         )
-    warn_of_shared_patients(path, lists)
+    warn_of_shared_patients([path], lists, (_mask_key(path),))
     return {name: found[name] for name in sections}
 
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from monai_unimedi.data.datalist import load_datalist
+from monai_unimedi.data.datalist import is_blank, read_datalist
 from monai_unimedi.data.hashing import stable_hash
 
 __all__ = [
@@ -156,29 +157,43 @@ def split_sources_by_patient(
     return kept, {source: held[source] for source in [*validation, *waiting]}
 
 
-def warn_of_shared_patients(path: str | os.PathLike, names: Sequence[str]) -> None:
-    """Says which patients (rows without one count as a patient each) are in more than one list of a datalist.
+def warn_of_shared_patients(
+    paths: Sequence[str | os.PathLike], names: Sequence[str], judged_by: Sequence[str] = ()
+) -> None:
+    """Says which patients are in more than one list of some datalists; a row without one counts by its image.
 
     Args:
-        path: the datalist.
-        names: of its lists; one that cannot be read is not compared, its reader says why.
+        paths: the datalists, whose lists of one name count together.
+        names: of the lists; one that is not there is not compared.
+        judged_by: keys of which a row must have one; any row where there are none.
     """
-    patients = {name: _patients_in(path, name) for name in names}
+    found: dict[str, set[str]] = {name: set() for name in names}
+    for path in paths:
+        content = read_datalist(path)
+        for name in names:
+            found[name] |= {_patient(row) for row in content.get(name, ()) if _counts(row, judged_by)}
     for one, other in combinations(names, 2):
-        if shared := sorted(patients[one] & patients[other]):
+        if shared := sorted(found[one] & found[other]):
             more = ", ..." if len(shared) > LISTED else ""
-            logger.warning(
-                "%s: %s and %s have patients in common (%d), so that figures on them are too good: %s%s. Split by "
-                "patient.",
-                path, one, other, len(shared), ", ".join(shared[:LISTED]), more,
-            )  # fmt: skip
+            _warn_once(
+                f"{one} and {other} have patients or images in common ({len(shared)}), so that figures on them are too "
+                f"good: {', '.join(shared[:LISTED])}{more}. Split by patient ({', '.join(map(str, paths))})."
+            )
 
 
-def _patients_in(path: str | os.PathLike, name: str) -> set[str]:
-    try:
-        return {row["patient"] for row in load_datalist(path, name) if "patient" in row}
-    except ValueError:
-        return set()
+def _counts(row: Any, judged_by: Sequence[str]) -> bool:
+    is_row = isinstance(row, Mapping) and not (is_blank(row.get("patient")) and not isinstance(row.get("image"), str))
+    return is_row and (not judged_by or any(row.get(key) is not None for key in judged_by))
+
+
+def _patient(row: Row) -> str:
+    return os.path.normpath(row["image"]) if is_blank(row.get("patient")) else str(row["patient"])
+
+
+@lru_cache(maxsize=64)
+def _warn_once(message: str) -> None:
+    """A run and its evaluation read the same lists several times."""
+    logger.warning(message)
 
 
 def patients_of(rows: Sequence[Row]) -> set[str]:

@@ -245,7 +245,7 @@ def load_training(
     for source in datalists:
         if source not in training:
             raise ValueError(f"Datalist {str(datalists[source])!r} must have rows under 'training', got none.")
-        warn_of_shared_patients(datalists[source], ("training", "validation", "test"))
+    warn_of_shared_patients(list(datalists.values()), ("training", "validation", "test"))
     training, validation = split_sources_by_patient(training, validation, validation_fraction, seed)
     return {"training": training, "validation": validation}
 

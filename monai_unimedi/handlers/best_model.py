@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,14 @@ class BestModel:
     def _check_folder(self) -> None:
         if rank() > 0:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(self.folder, os.W_OK):
-            raise PermissionError(f"The folder of the model, {self.folder}, cannot be written to: give --model_dir.")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise OSError(
+                f"The folder of the model, {self.folder}, cannot be written to ({error}): give --model_dir another one."
+            ) from error
 
     def _validated(self, engine: Any) -> None:
         name = engine.state.key_metric_name

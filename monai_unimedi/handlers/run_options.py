@@ -27,29 +27,32 @@ NOT_OPTIONS = (*PLACES, "imports", "initialize", "run", "finalize", "resume", "d
 OF_THE_MACHINE = "has_bfloat16_units("  # a default that is not the same everywhere
 WORDS = {"true": True, "false": False, "none": None, "null": None}
 REFERENCE = re.compile(r"@(\w+)")
+KINDS = ("train", "evaluate", "inference")
 LIKENESS = 0.8  # from which a name is taken for another one misspelt
 
 
 def check_options() -> None:
     """Looks for options that the bundle does not have, which MONAI adds to the config and nothing reads.
 
-    An option is known where some config of the bundle has it, or the config that is being parsed refers to it. A name
-    that is like none of them is only warned of: a tool may have its own.
+    An option is known where the bundle's ``train.json``, ``evaluate.json`` or ``inference.json`` has it, or the config
+    that is being parsed refers to it. Only plain values are looked at: a block or an expression is of somebody's own
+    config. A name that is like no known one is warned of: a tool may have its own.
 
     Raises:
-        ValueError: When an unknown option is like a known one.
+        ValueError: When an unknown option is like one of the config.
     """
     parser = _parser()
-    folder = None if parser is None else _configs(parser)
+    folder = None if parser is None or _loaded_by_monai() is not None else _configs(parser)
     if parser is None or folder is None:
         return
-    files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    own = {key.lstrip("+").split("#")[0] for content in files for key in content}
-    known = own.union(REFERENCE.findall(str(parser.get())))
-    for key in parser.get():
-        if key in known or key.startswith("_"):
+    files = [folder / f"{kind}.json" for kind in KINDS]
+    own = {key for file in files if file.is_file() for key in json.loads(file.read_text(encoding="utf-8"))}
+    given = parser.get()
+    known = own.union(REFERENCE.findall(str(given)))
+    for key, value in given.items():
+        if key in known or key.startswith("_") or not _is_plain(value):
             continue
-        if alike := get_close_matches(key, own, 1, LIKENESS):
+        if alike := get_close_matches(key, own & given.keys(), 1, LIKENESS):
             raise ValueError(f"There is no option {key!r}: did you mean {alike[0]!r}?")
         logger.warning("There is no option %r in this bundle: nothing reads it.", key)
 
@@ -108,6 +111,13 @@ def different_options(own: Mapping[str, Any], given: Mapping[str, Any], prefix: 
             yield from different_options(default, value, f"{prefix}{key}#")
         elif _plain(value) != _plain(default):
             yield f"{prefix}{key}", value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value of a config is no block and no expression."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return not isinstance(value, Mapping) and not (isinstance(value, str) and value.startswith("$"))
 
 
 def _plain(value: Any) -> Any:

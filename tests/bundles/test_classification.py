@@ -307,9 +307,12 @@ def test_a_model_of_own_classes_is_loaded_whole(classified: ClassificationBundle
     (folder / "models").mkdir()
     torch.save(network.state_dict(), folder / "models" / "model.pt")
     (folder / "models" / "encoder.json").write_text(json.dumps({"sizes": SIZES | names}))
-    loaded = monai.bundle.load(folder.name, bundle_dir=str(tmp_path), source="github").state_dict()
-    assert loaded["head.weight"].shape[0] == 3
-    assert all(torch.equal(value, loaded[key]) for key, value in network.state_dict().items())
+    for kind in ("train", "inference"):
+        loaded = monai.bundle.load(
+            folder.name, bundle_dir=str(tmp_path), source="github", workflow_type=kind
+        ).state_dict()
+        assert loaded["head.weight"].shape[0] == 3
+        assert all(torch.equal(value, loaded[key]) for key, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize("source", DIMENSIONS)

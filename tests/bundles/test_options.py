@@ -54,4 +54,13 @@ def test_options_that_the_other_configs_have_and_those_that_are_referred_to_pass
     with caplog.at_level(logging.WARNING):
         parsed("segmentation_2d", "inference", num_steps=4, datalist="list.json")
         parsed("segmentation_2d", "train", epochs=3, num_steps="$100 * @epochs")
+        parsed("segmentation_2d", "train", run2=["$print('ready')"], optimizer2={"lr": 1})  # of somebody's own config
     assert not [line for line in caplog.messages if "There is no option" in line]
+
+
+def test_an_option_of_a_protocol_or_of_the_metadata_is_none_of_the_bundles(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        parsed("pretrain", "train", epochs=3, task="mine")
+    assert [line for line in caplog.messages if "There is no option" in line] == [
+        f"There is no option {name!r} in this bundle: nothing reads it." for name in ("epochs", "task")
+    ]

@@ -150,13 +150,31 @@ def test_patients_of_two_lists_are_warned_of(tmp_path: Path, caplog: pytest.LogC
     load_labelled_rows(path, ["training", "validation", "test"], NAMES)
     assert not caplog.text
     content["validation"][0]["patient"] = "training-p1"
-    del content["test"][3]["patient"]
-    content["test"][3]["id"] = "training-p0"
+    content["test"][3]["patient"] = "training-p0"
+    content["test"].append(content["training"][1] | {"label": None})  # judges nothing
+    path.write_text(json.dumps(content))
+    for _ in range(2):
+        load_labelled_rows(path, ["training", "validation"], NAMES)
+    common = "have patients or images in common (1), so that figures on them are too good"
+    assert caplog.text.count(f"training and validation {common}: training-p1. Split by patient") == 1
+    assert caplog.text.count(f"training and test {common}: training-p0. Split by patient") == 1
+
+
+def test_ids_that_start_anew_in_each_list_are_no_patients(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, {"training": BOTH, "validation": BOTH})
+    content = json.loads(path.read_text())
+    for section in ("training", "validation"):
+        for index, row in enumerate(content[section]):
+            del row["patient"]
+            row |= {"id": str(index), "image": f"{section}-{index}.png"}
+            (tmp_path / row["image"]).touch()
     path.write_text(json.dumps(content))
     load_labelled_rows(path, ["training", "validation"], NAMES)
-    too_good = "have patients in common (1), so that figures on them are too good"
-    assert f"training and validation {too_good}: training-p1. Split by patient." in caplog.text
-    assert f"training and test {too_good}: training-p0. Split by patient." in caplog.text
+    assert not caplog.text
+    content["validation"][2]["image"] = "./training-0.png"
+    path.write_text(json.dumps(content))
+    load_labelled_rows(path, ["training", "validation"], NAMES)
+    assert "training and validation have patients or images in common (1)" in caplog.text
 
 
 def test_empty_patients_are_one_each(tmp_path: Path) -> None:

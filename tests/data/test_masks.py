@@ -238,11 +238,11 @@ def test_patients_of_two_lists_are_warned_of(
     masked(good())
     path = tmp_path / "list.json"
     content = json.loads(path.read_text())
-    content["validation"][0]["patient"] = "ct1"
+    content["validation"][0]["patient"] = content["training"][1]["patient"] = "Smith"
     path.write_text(json.dumps(content))
     assert not caplog.text
     load_masked_rows(path, ["training", "validation"])
-    assert "training and validation have patients in common (1)" in caplog.text
+    assert "training and validation have patients or images in common (1)" in caplog.text
 
 
 def test_judging_the_validation_rows_is_said(masked: Callable[..., Any], tmp_path: Path, caplog: Any) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -12,13 +13,16 @@ from monai_unimedi.engines.epochs import epochs_and_steps
 
 @pytest.mark.parametrize(
     ("num_steps", "steps_per_epoch", "expected"),
-    [(400, 100, (4, 100)), (1, 100, (1, 1)), (99, 100, (1, 99)), (149, 100, (1, 100)), (151, 100, (2, 100))],
+    [
+        *((400, 100, (4, 100)), (1, 100, (1, 1)), (99, 100, (1, 99)), (149, 100, (1, 100)), (151, 100, (2, 100))),
+        (1e4, 500.0, (20, 500)),
+    ],
 )
 def test_epochs_are_whole_and_one_at_least(num_steps: int, steps_per_epoch: int, expected: tuple[int, int]) -> None:
     assert epochs_and_steps(num_steps, steps_per_epoch) == expected
 
 
-@pytest.mark.parametrize("value", [0, -3, 2.5, "4", None, True])
+@pytest.mark.parametrize("value", [0, -3, 2.5, math.nan, "4", None, True])
 @pytest.mark.parametrize("name", ["num_steps", "steps_per_epoch"])
 def test_what_is_no_length_is_refused(name: str, value: Any) -> None:
     given = {"num_steps": 4, "steps_per_epoch": 2, name: value}

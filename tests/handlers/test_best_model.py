@@ -141,5 +141,5 @@ def test_validation_has_its_lines_in_the_history(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_training(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
-    with pytest.raises(OSError, match="models"):
-        BestModel(tmp_path / "models", torch.nn.Linear(1, 1), None).attach(torch.nn.Identity())
+    with pytest.raises(OSError, match=r"models/deeper, cannot be written to .*: give --model_dir another one"):
+        BestModel(tmp_path / "models" / "deeper", torch.nn.Linear(1, 1), None).attach(torch.nn.Identity())
