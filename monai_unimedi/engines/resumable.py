@@ -94,7 +94,7 @@ class ResumableTrainer(AccumulatingTrainer):
         )
         if max_epochs < 1:
             raise ValueError(f"max_epochs must be 1 or more, got {max_epochs}.")
-        if not self.state.epoch_length or self.state.epoch_length < 1:
+        if (self.state.epoch_length or 0) < 1:
             raise ValueError(
                 f"An epoch must have at least one iteration, got {self.state.epoch_length}; check that the "
                 "training lists hold at least one batch of each source, or give epoch_length."

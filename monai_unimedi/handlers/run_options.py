@@ -80,7 +80,7 @@ def take_trained_sizes() -> None:
     card = None if weights is None else Path(weights).parent / CARD
     if parser is None or card is None or not card.is_file():
         return
-    sizes = json.loads(card.read_text(encoding="utf-8"))["sizes"]
+    sizes = json.loads(card.read_text(encoding="utf-8")).get("sizes", {})
     for key in sizes.keys() & parser.get().keys():
         _set(parser, key, sizes[key])
 
